@@ -16,8 +16,7 @@ def p_of_law(counts: Mapping[Hashable, int], law: Mapping[Hashable, float]) -> f
     if not set(counts) <= {outcome for outcome, p in law.items() if p > 0}:
         return 0.0
     total = sum(counts.values())
-    cells = sorted((p * total, counts.get(outcome, 0)) for outcome, p in law.items())
-    pooled = _pool(cells)
+    pooled = _pool({o: (p * total, counts.get(o, 0)) for o, p in law.items()}, at_least=5)
     if len(pooled) < 2:
         return 1.0
     expected, seen = np.array(pooled).T
@@ -26,23 +25,26 @@ def p_of_law(counts: Mapping[Hashable, int], law: Mapping[Hashable, float]) -> f
 
 def p_of_same_law(a: Counter, b: Counter) -> float:
     """p-value of "both were drawn from one law"."""
-    both = a + b
-    cells = sorted((n, a[outcome], b[outcome]) for outcome, n in both.items())
-    pooled = _pool(cells, at_least=10)
+    pooled = _pool({o: (n, a[o], b[o]) for o, n in (a + b).items()}, at_least=10)
     if len(pooled) < 2:
         return 1.0
     table = np.array(pooled)[:, 1:]
     return float(chi2_contingency(table.T, correction=False).pvalue)
 
 
-def _pool(cells: list[tuple], at_least: float = 5) -> list[tuple]:
-    """Ascending cells, neighbours added up until each first entry is ``at_least`` that much."""
-    pooled, rest = [], (0,) * len(cells[0])
-    for cell in cells:
-        rest = tuple(x + y for x, y in zip(rest, cell, strict=True))
+def _pool(cells: dict[Hashable, tuple], at_least: float) -> list[tuple]:
+    """Cells by ascending first entry, neighbours added up until it is ``at_least`` that much.
+
+    Ties go by the name of the outcome: were they broken by the counts, chance would be sorted into
+    the pools and look like a difference.
+    """
+    pooled: list[tuple] = []
+    rest: tuple = ()
+    for _, cell in sorted(cells.items(), key=lambda item: (item[1][0], repr(item[0]))):
+        rest = tuple(map(sum, zip(rest, cell, strict=True))) if rest else cell
         if rest[0] >= at_least:
             pooled.append(rest)
-            rest = (0,) * len(rest)
-    if rest[0] and pooled:
-        pooled[-1] = tuple(x + y for x, y in zip(pooled[-1], rest, strict=True))
+            rest = ()
+    if rest and pooled:
+        pooled[-1] = tuple(map(sum, zip(pooled[-1], rest, strict=True)))
     return pooled
