@@ -1,0 +1,1 @@
+"""Models behind the ``Denoiser`` protocol: families, loading, toys."""

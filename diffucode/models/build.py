@@ -1,0 +1,39 @@
+"""Models without their weights: built on the meta device, filled tensor by tensor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def skeleton(model_class: Any, config: Any, implementation: str = "sdpa") -> Any:
+    """``model_class(config)`` on the meta device: no memory, no random numbers."""
+    config._attn_implementation = implementation
+    with torch.device("meta"):
+        model = model_class(config)
+    return model.eval()
+
+
+def parameter_shapes(model: Any) -> dict[str, torch.Size]:
+    """Names and shapes of the weights a checkpoint holds; a tied head is not among them."""
+    tied = set(model.all_tied_weights_keys)
+    return {name: p.shape for name, p in model.named_parameters() if name not in tied}
+
+
+def put(model: nn.Module, name: str, value: Tensor) -> None:
+    """Make ``value`` the parameter ``name``."""
+    owner, _, leaf = name.rpartition(".")
+    model.get_submodule(owner).register_parameter(leaf, nn.Parameter(value))
+
+
+def finish(model: Any, device: torch.device | str) -> Any:
+    """Tie the head; recompute what checkpoints do not hold, the float32 rotary frequencies."""
+    model.tie_weights()
+    body = model.base_model
+    with torch.device(device):
+        body.rotary_emb = type(body.rotary_emb)(model.config)
+    left = [n for n, t in [*model.named_parameters(), *model.named_buffers()] if t.is_meta]
+    assert not left, f"tensors without values: {left}"
+    return model
