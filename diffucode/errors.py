@@ -7,6 +7,7 @@
     ├── PromptError       (ValueError)    an empty prompt, one over the limit, a file without holes
     ├── CheckpointError   (ValueError)    a checkpoint that is broken, incomplete or of an unknown family
     ├── ModelNotFound     (LookupError)   no bundled, installed, local or hub model of that name
+    ├── ModelOutputError  (ArithmeticError)  logits that are not numbers
     ├── MissingExtra      (ImportError)   a feature whose optional package is not installed
     ├── TraceError        (ValueError)    a trace file of another version or with columns that disagree
     ├── TaskError         (ValueError)    a task or data set that is asked for something it does not have
@@ -44,6 +45,10 @@ class CheckpointError(DiffucodeError, ValueError):
 
 class ModelNotFound(DiffucodeError, LookupError):
     """No bundled, installed, local or hub model of that name."""
+
+
+class ModelOutputError(DiffucodeError, ArithmeticError):
+    """Logits that are not numbers."""
 
 
 class MissingExtra(DiffucodeError, ImportError):

@@ -181,6 +181,7 @@ class Commits:
     """ln q of the token under what it was drawn from."""
     entropy_M: Tensor
     tau_M: Tensor
+    region_M: Tensor | None = None
 
 
 class State(Protocol):
@@ -196,6 +197,10 @@ class TemperaturePolicy(Protocol):
 
     No policy reads its neighbours: row b of the state and of every result depends on row b alone.
     """
+
+    @property
+    def retained(self) -> int:
+        """How many of the largest logits ``View.top_NK`` must hold."""
 
     def start(self, rows: int, device: torch.device) -> State:
         """The state of fresh rows."""

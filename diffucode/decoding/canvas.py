@@ -12,7 +12,7 @@ autoregressive canvas has no mask at all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -92,7 +92,7 @@ class Canvas:
 
     def to(self, device: torch.device | str) -> Canvas:
         """The same canvas on another device."""
-        return self._map(lambda x: x.to(device, non_blocking=True))
+        return self._map(lambda _, x: x.to(device, non_blocking=True))
 
     def commit(self, tokens_BL: Tensor, where_BL: Tensor) -> Canvas:
         """Write ``tokens_BL`` where ``where_BL``; raises CanvasError where a position is not open.
@@ -114,24 +114,23 @@ class Canvas:
 
     def take(self, rows_B: Tensor, columns: int | None = None) -> Canvas:
         """These rows, in this order, optionally cut to the first ``columns`` columns."""
-        taken = self._map(lambda x: x[rows_B])
+        taken = self._map(lambda _, x: x[rows_B])
         if columns is None or columns == self.shape[1]:
             return taken
-        return taken._map(lambda x: x[:, :columns].contiguous(), only_BL=True)
+        return taken._map(lambda name, x: x[:, :columns] if name.endswith("BL") else x)
 
     def cat(self, other: Canvas, *, fill: int) -> Canvas:
         """This canvas's rows followed by the other's, padded on the right to the longer one."""
         length = max(self.shape[1], other.shape[1])
         a, b = self._widen(length, fill), other._widen(length, fill)
         if (a.region_BL is None) != (b.region_BL is None):
-            zeros = torch.zeros_like
-            a = a if a.region_BL is not None else replace(a, region_BL=zeros(a.tokens_BL))
-            b = b if b.region_BL is not None else replace(b, region_BL=zeros(b.tokens_BL))
-        merged = {}
-        for field in fields(self):
-            x, y = getattr(a, field.name), getattr(b, field.name)
-            merged[field.name] = None if x is None else torch.cat([x, y])
-        return Canvas(**merged)
+            a, b = (
+                c
+                if c.region_BL is not None
+                else replace(c, region_BL=torch.zeros_like(c.tokens_BL))
+                for c in (a, b)
+            )
+        return a._map(lambda name, x: torch.cat([x, getattr(b, name)]))
 
     def _widen(self, length: int, fill: int) -> Canvas:
         extra = length - self.shape[1]
@@ -151,13 +150,6 @@ class Canvas:
             region_BL=None if self.region_BL is None else pad(self.region_BL, 0),
         )
 
-    def _map(self, change, *, only_BL: bool = False) -> Canvas:  # type: ignore[no-untyped-def]
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Canvas(
-            **{
-                name: value
-                if value is None or (only_BL and not name.endswith("BL"))
-                else change(value)
-                for name, value in values.items()
-            }
-        )
+    def _map(self, change: Callable[[str, Tensor], Tensor]) -> Canvas:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{n: change(n, v) for n, v in values.items() if v is not None})

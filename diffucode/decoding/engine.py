@@ -1,0 +1,606 @@
+"""The engine: admits requests, steps all live rows together, retires, refills, cancels.
+
+    admit ─> pending ─> live rows ──step──> Step(rows, finished)
+                          │  ▲                    retired rows make room for pending ones
+                          └──┘
+
+A row never depends on its neighbours: steps, progress, noise and policy state are its own, so it may
+start while others are half done. Rows that share a plan are sampled together; all rows share the
+forward pass. The host keeps its own copy of what is open, and learns what was committed in the one
+transfer a step makes from the device (``_fetch``).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffucode.decoding import autoregressive
+from diffucode.decoding.canvas import Canvas
+from diffucode.decoding.diffusion import Asked, Chosen, choose, read, sample
+from diffucode.decoding.order import BlockWise, LeftToRight
+from diffucode.decoding.plan import Request, SamplingPlan
+from diffucode.decoding.schedule import Counted, DreamGrid, Pace
+from diffucode.decoding.trace import FLOATS, Trace, blank
+from diffucode.errors import ModelOutputError, PlanError
+from diffucode.protocols import Cache, Commits, Denoiser, Positions, Reread, State, Tree
+from diffucode.sampling.noise import key
+
+Decoder = Literal["diffusion", "ar"]
+Reason = Literal["terminator", "length", "cancelled"]
+
+
+@dataclass(frozen=True)
+class RowStep:
+    """What one row committed in a step: host arrays, in the order of their ranks."""
+
+    id: str
+    sample: int
+    step: int
+    positions: np.ndarray
+    tokens: np.ndarray
+    open_left: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A row that left the engine. ``nfe`` counts the forward passes it took part in."""
+
+    request: Request
+    tokens: np.ndarray
+    trace: Trace
+    reason: Reason
+    steps: int
+    nfe: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """What happened in one step of the engine."""
+
+    number: int
+    rows: tuple[RowStep, ...]
+    finished: tuple[Finished, ...]
+    asked: int
+    """Positions read from the model."""
+    calls: int
+    """Forward passes, 0 or 1."""
+
+
+@dataclass(eq=False)
+class _Row:
+    """Host record of a live row."""
+
+    request: Request
+    plan: SamplingPlan
+    trace: Trace
+    open: np.ndarray
+    start: int
+    step: int = 0
+    nfe: int = 0
+    block: int = -1
+    """Index of the block being filled and where it stood when it began."""
+    block_step: int = 0
+    block_total: int = 0
+    total: int = 0
+
+    def eligible(self) -> np.ndarray:
+        """Columns the order may choose from: all open ones, or those of the current block."""
+        columns = np.flatnonzero(self.open)
+        if not isinstance(self.plan.order, BlockWise):
+            self.block_total = self.total
+            self.block_step = self.step
+            return columns
+        length = self.plan.order.length
+        block = (int(columns[0]) - self.start) // length
+        columns = columns[columns < self.start + (block + 1) * length]
+        if block != self.block:
+            self.block, self.block_step, self.block_total = block, 0, len(columns)
+        return columns
+
+
+@dataclass
+class _Group:
+    """Live rows that share a plan, with the state of its temperature policy in the same order."""
+
+    rows: list[_Row]
+    state: State
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """The part of one group in a step: rows, their columns, and how many each commits."""
+
+    plan: SamplingPlan
+    rows: list[_Row]
+    picked: list[int]
+    """Which rows of the group take part."""
+    columns: list[np.ndarray]
+    counts: np.ndarray | None
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.columns))
+
+    @property
+    def can_draw_late(self) -> bool:
+        """Whether the positions can be chosen before any token is drawn."""
+        return self.counts is not None and not self.plan.order.needs_draw
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """One group's commits on the device."""
+
+    chosen: Chosen
+    tree: Tree = field(default_factory=dict)
+
+
+class Engine:
+    """Decodes requests with a model, at most ``capacity`` at a time.
+
+    ``decoder="ar"`` decodes from left to right with a causal model and its cache. ``rl_step`` is the
+    training step of the model, for policies that follow it. Raises PlanError on requests that the
+    model cannot decode, CanvasError on rows without open positions, ModelOutputError on NaN logits.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        *,
+        decoder: Decoder = "diffusion",
+        capacity: int = 8,
+        rl_step: int = 0,
+    ) -> None:
+        if capacity < 1:
+            raise PlanError(f"capacity {capacity}: expected at least 1 row")
+        self.denoiser = denoiser
+        self.decoder = decoder
+        self.capacity = capacity
+        self.rl_step = rl_step
+        self._pending: deque[Request] = deque()
+        self._cancelled: list[Request] = []
+        self._rows: list[_Row] = []
+        self._groups: dict[SamplingPlan, _Group] = {}
+        self._canvas: Canvas | None = None
+        self._cache: Cache | None = None
+        self._number = 0
+        self._terminators = np.array(denoiser.terminator_ids, dtype=np.int64)
+        self._fill: int = next(
+            (i for i in (denoiser.mask_id, *denoiser.terminator_ids) if i is not None), 0
+        )
+
+    @property
+    def live(self) -> int:
+        """Rows being decoded."""
+        return len(self._rows)
+
+    @property
+    def pending(self) -> int:
+        """Requests waiting for a row."""
+        return len(self._pending)
+
+    @property
+    def room(self) -> int:
+        """Requests that the next step could start at once."""
+        return max(0, self.capacity - self.live - self.pending)
+
+    def admit(self, requests: Iterable[Request]) -> None:
+        """Queue requests; they join the batch as rows become free."""
+        for request in requests:
+            if len(request.tokens) != len(request.open) or not any(request.open):
+                raise PlanError(
+                    f"request {request.id!r}: {len(request.tokens)} tokens, {len(request.open)} open "
+                    f"flags, {sum(request.open)} of them set; expected equal lengths and at least one"
+                )
+            if self.decoder == "ar":
+                autoregressive.check(request, self.denoiser)
+            self._pending.append(request)
+
+    def cancel(self, ids: Iterable[str]) -> None:
+        """Drop requests; the next step reports them as cancelled, with what they had so far."""
+        ids = set(ids)
+        waiting = [r for r in self._pending if r.id in ids]
+        live = [row.request for row in self._rows if row.request.id in ids]
+        self._pending = deque(r for r in self._pending if r.id not in ids)
+        self._cancelled += [r for r in waiting + live if r not in self._cancelled]
+
+    def step(self) -> Step:
+        """Advance every live row by one step; finished rows leave and pending ones take their place."""
+        finished = self._drop_cancelled()
+        self._refill()
+        turns = [self._turn(plan, group) for plan, group in self._groups.items()]
+        rows: list[RowStep] = []
+        asked = 0
+        if turns:
+            outcomes, asked = self._forward(turns)
+            rows = self._commit(turns, outcomes)
+            done = [row for row in self._rows if self._is_done(row)]
+            finished += [self._finish(row) for row in done]
+            self._retire(done)
+        self._number += 1
+        return Step(self._number - 1, tuple(rows), tuple(finished), asked, int(bool(turns)))
+
+    # --- membership ------------------------------------------------------------------------------
+
+    def _refill(self) -> None:
+        fresh = [
+            self._pending.popleft() for _ in range(min(self.capacity - self.live, self.pending))
+        ]
+        if not fresh:
+            return
+        rows = [self._new_row(request) for request in fresh]
+        canvas = Canvas.of(
+            [request.tokens for request in fresh],
+            [request.open for request in fresh],
+            [key(request.seed, request.id, request.sample) for request in fresh],
+            fill=self._fill,
+            regions=_regions(fresh),
+            device=self.denoiser.device,
+        )
+        self._canvas = canvas if self._canvas is None else self._canvas.cat(canvas, fill=self._fill)
+        if self.decoder == "ar":
+            cache = self.denoiser.empty_cache(len(rows))
+            joined = self._cache is not None and cache is not None
+            self._cache = self._cache.cat(cache) if joined else cache  # type: ignore[union-attr,arg-type]
+        self._rows += rows
+        for row in rows:
+            state = row.plan.temperature.start(1, self.denoiser.device)
+            group = self._groups.get(row.plan)
+            if group is None:
+                self._groups[row.plan] = _Group([row], state)
+            else:
+                group.rows.append(row)
+                group.state = group.state.cat(state)
+        self._regroup()
+
+    def _regroup(self) -> None:
+        """Bring rows of one plan together, so that asked positions come in the order of the rows."""
+        place = {id(row): b for b, row in enumerate(self._rows)}
+        rows = [row for group in self._groups.values() for row in group.rows]
+        order = [place[id(row)] for row in rows]
+        if order == sorted(order):
+            return
+        assert self._canvas is not None
+        self._rows = rows
+        self._canvas = self._canvas.take(self._upload(np.array(order)))
+        if self._cache is not None:
+            self._cache = self._cache.take(order)
+
+    def _new_row(self, request: Request) -> _Row:
+        opened = np.array(request.open)
+        start = int(opened.argmax())
+        trace = blank(request.id, request.sample, request.seed, start, len(opened), self._fill)
+        trace.given[:] = ~opened
+        trace.token[~opened] = np.array(request.tokens)[~opened]
+        plan = request.plan
+        if self.decoder == "ar":
+            plan = autoregressive.left_to_right(plan)
+        return _Row(request, plan, trace, opened, start, total=int(opened.sum()))
+
+    def _retire(self, done: Sequence[_Row]) -> None:
+        if not done:
+            return
+        kept = [b for b, row in enumerate(self._rows) if row not in done]
+        self._rows = [self._rows[b] for b in kept]
+        for plan, group in list(self._groups.items()):
+            stay = [i for i, row in enumerate(group.rows) if row not in done]
+            if not stay:
+                del self._groups[plan]
+            elif len(stay) < len(group.rows):
+                group.rows = [group.rows[i] for i in stay]
+                group.state = group.state.take(self._upload(np.array(stay)))
+        if not kept:
+            self._canvas = self._cache = None
+            return
+        assert self._canvas is not None
+        longest = max(len(row.open) for row in self._rows)
+        self._canvas = self._canvas.take(self._upload(np.array(kept)), longest)
+        if self._cache is not None:
+            self._cache = self._cache.take(kept)
+
+    def _drop_cancelled(self) -> list[Finished]:
+        cancelled, self._cancelled = self._cancelled, []
+        live = {id(row.request): row for row in self._rows}
+        rows = [live.get(id(request)) or self._new_row(request) for request in cancelled]
+        self._retire([row for row in rows if id(row.request) in live])
+        return [self._finish(row, "cancelled") for row in rows]
+
+    # --- a step ------------------------------------------------------------------------------------
+
+    def _turn(self, plan: SamplingPlan, group: _Group) -> _Turn:
+        """What the group asks. Steps that would commit nothing are skipped without a forward pass."""
+        while True:
+            columns = [row.eligible() for row in group.rows]
+            if not isinstance(plan.schedule, Counted):
+                return _Turn(plan, group.rows, list(range(len(columns))), columns, None)
+            counts = np.array(
+                [
+                    min(len(column), plan.schedule.count(self._pace(row, group)))
+                    for row, column in zip(group.rows, columns, strict=True)
+                ]
+            )
+            picked = [i for i, count in enumerate(counts) if count]
+            if picked:
+                break
+            for row in group.rows:
+                self._advance(row)
+        for i, row in enumerate(group.rows):
+            if i not in picked:
+                self._advance(row)
+        if isinstance(plan.order, LeftToRight) and plan.order_temperature == 0:
+            columns = [column[:count] for column, count in zip(columns, counts, strict=True)]
+        rows = [group.rows[i] for i in picked]
+        return _Turn(plan, rows, picked, [columns[i] for i in picked], counts[picked])
+
+    def _pace(self, row: _Row, group: _Group) -> Pace:
+        steps = getattr(row.plan.schedule, "steps", None) or row.total
+        open_mean = float(row.open.sum())
+        if isinstance(row.plan.schedule, DreamGrid):
+            peers = [peer.open.sum() for peer in group.rows if peer.step == row.step]
+            open_mean = float(np.mean(peers))
+        if isinstance(row.plan.order, BlockWise):
+            blocks = -(-(len(row.open) - row.start) // row.plan.order.length)
+            base, remainder = divmod(steps, blocks)
+            steps = max(1, base + (row.block < remainder))
+        return Pace(row.block_step, row.block_total, min(steps, row.block_total), open_mean)
+
+    @staticmethod
+    def _advance(row: _Row) -> None:
+        row.step += 1
+        row.block_step += 1
+
+    def _forward(self, turns: Sequence[_Turn]) -> tuple[list[_Outcome], int]:
+        """One pass through the model for all groups."""
+        canvas = self._canvas
+        assert canvas is not None
+        place = {id(row): b for b, row in enumerate(self._rows)}
+        row_N, col_N = [], []
+        for turn in turns:
+            for row, columns in zip(turn.rows, turn.columns, strict=True):
+                row_N.append(np.full(len(columns), place[id(row)]))
+                col_N.append(columns)
+        ask = Positions.of(np.concatenate(row_N), np.concatenate(col_N), canvas.device)
+        ends = np.cumsum([turn.size for turn in turns]).tolist()
+        spans = [slice(end - turn.size, end) for turn, end in zip(turns, ends, strict=True)]
+        late = all(turn.can_draw_late for turn in turns)
+        asked = [self._asked(t, canvas, ask, s, late) for t, s in zip(turns, spans, strict=True)]
+        outcomes: list[_Outcome] = []
+
+        def readout(logits_nV: Tensor, where: slice) -> Tree:
+            trees = []
+            for a, span in zip(asked, spans, strict=True):
+                low, high = max(where.start, span.start), min(where.stop, span.stop)
+                if low < high:
+                    part = a.take(slice(low - span.start, high - span.start))
+                    trees.append(read(part, logits_nV[low - where.start : high - where.start]))
+            return _joined(trees)
+
+        def then(tree: Tree) -> Reread:
+            outcomes.extend(
+                _Outcome(choose(a, _sliced(tree, span)))
+                for a, span in zip(asked, spans, strict=True)
+            )
+            index = [o.chosen.index_M + span.start for o, span in zip(outcomes, spans, strict=True)]
+            counts = np.cumsum([len(i) for i in index]).tolist()
+
+            def reread(logits_mV: Tensor) -> Tree:
+                trees = []
+                for a, o, i, end in zip(asked, outcomes, index, counts, strict=True):
+                    part = a.take(o.chosen.index_M)
+                    first = {name: value[i] for name, value in tree.items()}
+                    trees.append(sample(part, logits_mV[end - len(i) : end], first))
+                return _joined(trees)
+
+            return Reread(torch.cat(index), reread)
+
+        tree = self.denoiser(canvas, ask, readout, then=then if late else None, cache=self._cache)
+        if late:
+            ends = np.cumsum([len(o.chosen.index_M) for o in outcomes]).tolist()
+            starts = [0, *ends[:-1]]
+            outcomes = [
+                _Outcome(o.chosen, _sliced(tree, slice(start, end)))
+                for o, start, end in zip(outcomes, starts, ends, strict=True)
+            ]
+        else:
+            for a, span in zip(asked, spans, strict=True):
+                part = _sliced(tree, span)
+                chosen = choose(a, part)
+                picked = {name: value[chosen.index_M] for name, value in part.items()}
+                outcomes.append(_Outcome(chosen, picked))
+        for a, o, turn in zip(asked, outcomes, turns, strict=True):
+            self._observe(a, o, turn)
+        return outcomes, len(ask)
+
+    def _asked(self, turn: _Turn, canvas: Canvas, ask: Positions, span: slice, late: bool) -> Asked:
+        host = np.array(
+            [[row.step, row.total, row.total - row.open.sum()] for row in turn.rows], dtype=np.int64
+        )
+        step_R, total_R, done_R = self._upload(host).unbind(1)
+        sizes = [len(columns) for columns in turn.columns]
+        group = self._groups[turn.plan]
+        state = group.state
+        if len(turn.picked) < len(group.rows):
+            state = state.take(self._upload(np.array(turn.picked)))
+        return Asked(
+            plan=turn.plan,
+            state=state,
+            canvas=canvas,
+            rows=len(turn.rows),
+            row_N=ask.row_N[span],
+            col_N=ask.col_N[span],
+            local_N=self._upload(np.repeat(np.arange(len(sizes)), sizes)),
+            step_R=step_R,
+            progress_R=done_R.float() / total_R.float(),
+            length_R=total_R,
+            counts=turn.counts,
+            late=late,
+            never=self.denoiser.mask_id,
+            rl_step=self.rl_step,
+        )
+
+    def _observe(self, asked: Asked, outcome: _Outcome, turn: _Turn) -> None:
+        """Feed the group's commits to its policy."""
+        part, tree = asked.take(outcome.chosen.index_M), outcome.tree
+        group = self._groups[turn.plan]
+        state = turn.plan.temperature.observe(
+            Commits(
+                row_M=part.local_N,
+                where_M=outcome.chosen.where_M,
+                offset_M=part.offset_N,
+                token_M=tree["token"],
+                raw_logprob_M=tree["raw_logprob"],
+                behaviour_logprob_M=tree["behaviour_logprob"],
+                entropy_M=tree["entropy"],
+                tau_M=tree["tau"],
+                region_M=part.region_N,
+            ),
+            asked.state,
+        )
+        if len(turn.picked) == len(group.rows):
+            group.state = state
+            return
+        # rows that sat this step out keep their state
+        order = list(range(len(group.rows)))
+        for new, old in enumerate(turn.picked):
+            order[old] = len(group.rows) + new
+        group.state = group.state.cat(state).take(self._upload(np.array(order)))
+
+    def _commit(self, turns: Sequence[_Turn], outcomes: Sequence[_Outcome]) -> list[RowStep]:
+        """Write the commits to the canvas and, with the step's one transfer, to the host's records."""
+        assert self._canvas is not None
+        place = {id(row): b for b, row in enumerate(self._rows)}
+        columns = []
+        for turn, o in zip(turns, outcomes, strict=True):
+            rows = np.repeat([place[id(r)] for r in turn.rows], [len(c) for c in turn.columns])
+            at = self._upload(np.stack([rows, np.concatenate(turn.columns)]))[:, o.chosen.index_M]
+            columns.append(
+                torch.stack(
+                    [
+                        *at.double(),
+                        o.chosen.where_M.double(),
+                        o.chosen.rank_M.double(),
+                        o.tree["token"].double(),
+                        *(o.tree[name].double() for name in FLOATS[:-1]),
+                        o.chosen.order_logprob_M.double(),
+                    ]
+                )
+            )
+        table = torch.cat(columns, 1)
+        row, col, where, _, token = table[:5].long()
+        tokens_BL = torch.zeros_like(self._canvas.tokens_BL)
+        where_BL = torch.zeros_like(self._canvas.open_BL)
+        self._canvas = self._canvas.commit(
+            tokens_BL.index_put((row, col), token), where_BL.index_put((row, col), where.bool())
+        )
+        host = _fetch(table)
+        host = host[:, host[2] > 0]
+        if np.isnan(host[5:]).any():
+            bad = self._rows[int(host[0, np.isnan(host[5:]).any(0).argmax()])]
+            raise ModelOutputError(
+                f"request {bad.request.id!r}, step {bad.step}: the model's logits are not numbers "
+                "(NaN); check the weights and the dtype"
+            )
+        host = host[:, np.lexsort((host[3], host[0]))]
+        stepped = {id(r) for turn in turns for r in turn.rows}
+        out = []
+        for b, record in enumerate(self._rows):
+            if id(record) in stepped:
+                out.append(self._record(record, host[:, host[0] == b]))
+        return out
+
+    def _record(self, row: _Row, columns: np.ndarray) -> RowStep:
+        positions, tokens = columns[1].astype(np.int64), columns[4].astype(np.int64)
+        trace = row.trace
+        trace.token[positions] = tokens
+        trace.step[positions] = row.step
+        trace.rank[positions] = columns[3].astype(np.int64)
+        for name, values in zip(FLOATS, columns[5:], strict=True):
+            getattr(trace, name)[positions] = values
+        row.open[positions] = False
+        row.nfe += 1
+        step = row.step
+        self._advance(row)
+        return RowStep(
+            row.request.id, row.request.sample, step, positions, tokens, int(row.open.sum())
+        )
+
+    # --- ends ------------------------------------------------------------------------------------
+
+    def _is_done(self, row: _Row) -> bool:
+        return not row.open.any() or (row.plan.retire and self._terminated(row))
+
+    def _terminated(self, row: _Row) -> bool:
+        """Whether everything up to the row's first committed terminator is committed."""
+        ends = np.isin(row.trace.token, self._terminators) & (row.trace.step >= 0)
+        return bool(ends.any()) and not row.open[: int(ends.argmax())].any()
+
+    def _finish(self, row: _Row, reason: Reason | None = None) -> Finished:
+        reason = reason or ("terminator" if self._terminated(row) else "length")
+        return Finished(row.request, row.trace.token.copy(), row.trace, reason, row.step, row.nfe)
+
+    def _upload(self, host: np.ndarray) -> Tensor:
+        return torch.from_numpy(host).to(self.denoiser.device, non_blocking=True)
+
+
+def run(engine: Engine, source: Iterable[Request]) -> Iterator[Step]:
+    """Feed requests to an engine as it has room, and yield its steps until all are finished."""
+    source = iter(source)
+    while True:
+        engine.admit(islice(source, engine.room))
+        if not engine.live and not engine.pending:
+            return
+        yield engine.step()
+
+
+def decode(
+    denoiser: Denoiser,
+    requests: Sequence[Request],
+    *,
+    decoder: Decoder = "diffusion",
+    capacity: int = 8,
+) -> list[Finished]:
+    """Decode requests and return them in their order."""
+    engine = Engine(denoiser, decoder=decoder, capacity=capacity)
+    done = {id(f.request): f for step in run(engine, requests) for f in step.finished}
+    return [done[id(request)] for request in requests]
+
+
+def _fetch(table: Tensor) -> np.ndarray:
+    """The one transfer from the device in a step."""
+    return np.asarray(table.cpu().numpy())
+
+
+def _regions(requests: Sequence[Request]) -> list[tuple[int, ...]] | None:
+    if all(request.regions is None for request in requests):
+        return None
+    return [request.regions or (0,) * len(request.tokens) for request in requests]
+
+
+def _sliced(tree: Tree, span: slice) -> Tree:
+    return {name: value[span] for name, value in tree.items()}
+
+
+def _joined(trees: Sequence[Tree]) -> Tree:
+    """Trees one after another; entries that only some have are filled with what caps nothing."""
+    if len(trees) == 1:
+        return trees[0]
+    names = sorted({name for tree in trees for name in tree})
+    return {name: torch.cat([_entry(tree, name) for tree in trees]) for name in names}
+
+
+def _entry(tree: Tree, name: str) -> Tensor:
+    if name in tree:
+        return tree[name]
+    neutral = {"max_surprise": torch.inf, "top_k": torch.iinfo(torch.long).max}
+    like = tree["tau"]
+    if name == "top_k":
+        return torch.full_like(like, 0, dtype=torch.long).fill_(neutral[name])
+    return torch.full_like(like, neutral.get(name, 0.0), dtype=like.dtype)
