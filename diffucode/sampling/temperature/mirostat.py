@@ -120,7 +120,8 @@ class MirostatV1:
         """The base temperature among the k largest."""
         tau_N = torch.full_like(view.entropy_N, self.base, dtype=torch.float32)
         exponent_N = zipf_exponent(view.top_NK, self.pairs)
-        k_N = zipf_k(exponent_N, _mu(state)[view.row_N], view.vocab_size).round().long()
+        k_N = zipf_k(exponent_N, _mu(state)[view.row_N], view.vocab_size)
+        k_N = k_N.clamp(max=view.vocab_size).round().long()
         k_N = k_N + 1 if self.rounding == "script" else k_N
         # With no excluded token among the largest, how many are finite is unknown but at least K.
         finite_NK = view.top_NK > -math.inf
@@ -148,7 +149,7 @@ def zipf_exponent(top_NK: Tensor, pairs: int) -> Tensor:
 
 
 def zipf_k(exponent_N: Tensor, mu_N: Tensor, vocab_size: int) -> Tensor:
-    """How many tokens of a Zipf law surprise by about ``mu_N`` bits or less: real, in [0, V].
+    """How many tokens of a Zipf law surprise by about ``mu_N`` bits or less: real, not capped.
 
     k = (eps 2^mu / (1 - V^-eps))^(1/s), eps = s - 1; a flat law (s <= 1e-6) keeps all V.
     """
@@ -159,7 +160,7 @@ def zipf_k(exponent_N: Tensor, mu_N: Tensor, vocab_size: int) -> Tensor:
     ratio_N = torch.where(near_one_N, 1 / log_v, safe_N / -torch.expm1(-safe_N * log_v))
     flat_N = exponent_N <= 1e-6
     log_k_N = (ratio_N.log() + mu_N * math.log(2)) / torch.where(flat_N, 1, exponent_N)
-    return torch.where(flat_N, vocab_size, log_k_N.clamp(max=log_v).exp())
+    return torch.where(flat_N, vocab_size, log_k_N.exp())
 
 
 def _start(policy: MirostatV1 | MirostatV2, rows: int, device: torch.device) -> Mu:
