@@ -212,6 +212,7 @@ class Engine:
         self._pending = deque(r for r in self._pending if r.id not in ids)
         self._cancelled += [r for r in waiting + live if r not in self._cancelled]
 
+    @torch.no_grad()
     def step(self) -> Step:
         """Advance every live row by one step; finished rows leave and pending ones take their place."""
         finished = self._drop_cancelled()

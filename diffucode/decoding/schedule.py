@@ -1,8 +1,8 @@
 """Schedules: how many positions a step commits.
 
 Some know the number beforehand (``count``); tokens are then drawn for the chosen positions alone.
-Others decide from what the model says (``accept``). Every schedule commits at least one position in a
-step that asks the model, and a row never needs more steps than it has open positions.
+Others decide from what the model says (``accept``). A step that would commit nothing is skipped
+without asking the model; only ``origin`` may ask it in vain.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -152,7 +153,7 @@ class DreamGrid:
         if at.step >= self.steps:
             return at.total
         share = 1.0 if at.step == self.steps - 1 else reveal_share(self.steps, self.eps)[at.step]
-        return int(torch.tensor(at.open_mean, dtype=torch.float32) * share)
+        return int(np.float32(at.open_mean) * np.float32(share))
 
 
 @dataclass(frozen=True)
