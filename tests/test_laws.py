@@ -35,6 +35,7 @@ from diffucode.decoding.schedule import (
 )
 from diffucode.models.toy import TableDenoiser, tiny_transformer
 from diffucode.protocols import Denoiser
+from diffucode.sampling import draw as draw_module
 from diffucode.sampling import truncation
 from diffucode.sampling.edits import Ban, Bias, Repetition
 from diffucode.sampling.temperature import (
@@ -367,7 +368,8 @@ def test_at_most_one_synchronisation_a_step(
     plan: SamplingPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on an accelerator: nothing but the one fetch may wait for the device."""
-    monkeypatch.setattr(truncation, "_free_to_ask", lambda x: False)
+    for module in (truncation, draw_module):
+        monkeypatch.setattr(module, "free_to_ask", lambda x: False)
     fetched = []
     fetch = engine_module._fetch
     monkeypatch.setattr(engine_module, "_fetch", lambda t: fetched.append(1) or fetch(t))

@@ -205,9 +205,7 @@ def _read(asked: Asked, logits_nV: Tensor, _: None) -> Tree:
     z_nV = _edited(asked, logits_nV)
     edited = raw if z_nV is logits_nV else softmax(z_nV, ones_n)
     truncated = plan.confidence_truncated
-    wanted = max(
-        getattr(plan.temperature, "retained", 2), plan.truncation.retained if truncated else 2
-    )
+    wanted = max(plan.temperature.retained, plan.truncation.retained if truncated else 2)
     top = largest(z_nV, wanted)
     view = View(
         row_N=asked.local_N,

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffucode.sampling.noise import COLD, Purpose, gumbel, uniform
+from diffucode.sampling.noise import COLD, Purpose, uniform
 from diffucode.sampling.summary import largest, row_sum, softmax
-from diffucode.sampling.truncation import Truncation, cut, where_needed
+from diffucode.sampling.truncation import Truncation, cut, free_to_ask, where_needed
 
 
 class Noise(NamedTuple):
@@ -57,6 +57,9 @@ def draw(
     cold_n = tau_n < COLD
     tau_n = torch.where(cold_n, 1.0, tau_n)
     top = largest(z_nV, rule.retained)
+    if free_to_ask(cold_n) and bool(cold_n.all()):
+        zero_n = torch.zeros_like(tau_n)
+        return Draw(z_nV.argmax(1), zero_n, zero_n, top.logit_nK[:, 0])
     soft = softmax(z_nV, tau_n)
     plain = soft
     if rule.temperature_last or max_surprise_n is not None:
@@ -74,8 +77,8 @@ def draw(
     # The retained logits compete one by one ...
     exponent_nK = (top.logit_nK.double() - soft.max_n[:, None]) / tau_n[:, None]
     exponent_nK = exponent_nK.where(top.logit_nK >= cut_n[:, None], -torch.inf)
-    score_nK = exponent_nK + gumbel(*noise, Purpose.TOKEN, top.id_nK)
-    best_n, at_n = score_nK.max(1)
+    noise_nK, tail_n, u_n = _noise(noise, top.id_nK)
+    best_n, at_n = (exponent_nK + noise_nK).max(1)
     token_n = top.id_nK.gather(1, at_n[:, None])[:, 0]
     kept_n = exponent_nK.exp().sum(1)
 
@@ -91,8 +94,7 @@ def draw(
             outside_n, torch.zeros_like(kept_n), lambda r: row_sum(rest(r)).double()
         )
         kept_n = kept_n + mass_n
-        wins_n = mass_n.log() + gumbel(*noise, Purpose.TAIL, None) > best_n
-        u_n = uniform(*noise, Purpose.TAIL_TOKEN, None)
+        wins_n = mass_n.log() + tail_n > best_n
         token_n = where_needed(wins_n, token_n, lambda r: _inverse_cdf(rest(r), u_n[r]))
 
     token_n = torch.where(cold_n, z_nV.argmax(1), token_n)
@@ -102,8 +104,18 @@ def draw(
         token_n,
         torch.where(cold_n, 0.0, logprob_n).to(z_nV.dtype),
         torch.where(cold_n, 0.0, soft.entropy_n),
-        cut_n,
+        torch.where(cold_n, soft.max_n, cut_n),
     )
+
+
+def _noise(noise: Noise, id_nK: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Gumbels of the ids and of the rest, and the uniform that draws inside the rest, in one go."""
+    ids = torch.nn.functional.pad(id_nK, (0, 2))
+    purpose = torch.full_like(ids[0], int(Purpose.TOKEN))
+    purpose[-2], purpose[-1] = int(Purpose.TAIL), int(Purpose.TAIL_TOKEN)
+    u_nK = uniform(*noise, purpose, ids)
+    gumbel_nK = -(-u_nK[:, :-1].log()).log()
+    return gumbel_nK[:, :-1], gumbel_nK[:, -1], u_nK[:, -1]
 
 
 def _inverse_cdf(weight_nV: Tensor, u_n: Tensor) -> Tensor:

@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import hashlib
 from enum import IntEnum
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,6 +30,9 @@ COLD = 1e-5
 _WORD = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
+
+
+Words = Tensor | np.ndarray
 
 
 class Purpose(IntEnum):
@@ -53,9 +58,9 @@ def key(seed: int, request: str, sample: int = 0) -> tuple[int, int]:
 
 
 def philox(
-    counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor]
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Philox-4x32-10 of broadcastable int64 tensors of 32-bit words."""
+    counter: tuple[Words, Words, Words, Words], key: tuple[Words, Words]
+) -> tuple[Words, ...]:
+    """Philox-4x32-10 of broadcastable 32-bit words held in int64, tensors or NumPy arrays."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(10):
@@ -71,33 +76,46 @@ def philox(
 
 
 def uniform(
-    key_N2: Tensor, position_N: Tensor, step_N: Tensor, purpose: Purpose, token_NK: Tensor | None
+    key_N2: Tensor,
+    position_N: Tensor,
+    step_N: Tensor,
+    purpose: Purpose | Tensor,
+    token_NK: Tensor | None,
 ) -> Tensor:
     """Float64 uniforms strictly inside (0, 1), one per token id: ``[N, K]``; ``[N]`` without ids.
 
-    52 random bits and a half: the extremes are 2**-53 and 1 - 2**-53, never 0 or 1.
+    52 random bits and a half: the extremes are 2**-53 and 1 - 2**-53, never 0 or 1. ``purpose`` may
+    differ from column to column (``[K]``).
     """
     if token_NK is None:
         zeros_N1 = torch.zeros_like(position_N)[:, None]
         return uniform(key_N2, position_N, step_N, purpose, zeros_N1)[:, 0]
-    words = philox(
-        (
-            position_N[:, None],
-            step_N[:, None],
-            torch.full_like(position_N, int(purpose))[:, None],
-            token_NK,
-        ),
-        (key_N2[:, :1], key_N2[:, 1:]),
-    )
-    bits_NK = (words[0] << 20) | (words[1] >> 12)
+    if isinstance(purpose, Purpose):
+        purpose = torch.full_like(token_NK[0], int(purpose))
+    words = [position_N[:, None], step_N[:, None], purpose, token_NK, key_N2[:, :1], key_N2[:, 1:]]
+    if token_NK.device.type == "cpu":
+        # the same integers; small arrays cost NumPy a fraction of what they cost torch
+        bits_NK = torch.from_numpy(_bits([word.numpy() for word in words]))
+    else:
+        bits_NK = _bits(words)
     return (bits_NK.double() + 0.5) * 2.0**-52
 
 
+def _bits(words: list[Any]) -> Any:
+    """52 random bits from the first two of Philox's four words."""
+    high, low, *_ = philox((words[0], words[1], words[2], words[3]), (words[4], words[5]))
+    return (high << 20) | (low >> 12)
+
+
 def gumbel(
-    key_N2: Tensor, position_N: Tensor, step_N: Tensor, purpose: Purpose, token_NK: Tensor | None
+    key_N2: Tensor,
+    position_N: Tensor,
+    step_N: Tensor,
+    purpose: Purpose | Tensor,
+    token_NK: Tensor | None,
 ) -> Tensor:
     """Float64 standard Gumbel noise, one per token id: ``[N, K]``; ``[N]`` without ids."""
-    return -torch.log(-torch.log(uniform(key_N2, position_N, step_N, purpose, token_NK)))
+    return -(-uniform(key_N2, position_N, step_N, purpose, token_NK).log()).log()
 
 
 def perturb(scores: Tensor, tau: Tensor | float, noise: Tensor) -> Tensor:

@@ -120,13 +120,13 @@ def where_needed(
     ``dense`` is row-wise, so both branches give the same numbers: on the CPU it runs for the needed
     rows alone; elsewhere it runs for all, because asking how many there are would stall the device.
     """
-    if _free_to_ask(needed_n):
+    if free_to_ask(needed_n):
         index = needed_n.nonzero()[:, 0]
         return otherwise_n.index_put((index,), dense(index)) if len(index) else otherwise_n
     return torch.where(needed_n, dense(slice(None)), otherwise_n)
 
 
-def _free_to_ask(x: Tensor) -> bool:
+def free_to_ask(x: Tensor) -> bool:
     """Whether reading a tensor's values costs no synchronisation."""
     return x.device.type == "cpu"
 

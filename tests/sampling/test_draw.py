@@ -4,6 +4,7 @@ import pytest
 import torch
 from scipy import stats
 
+from diffucode.sampling import draw as draw_module
 from diffucode.sampling import truncation
 from diffucode.sampling.draw import Draw, Noise, draw
 from diffucode.sampling.noise import key
@@ -113,7 +114,8 @@ def test_same_draws_without_asking_the_device(monkeypatch: pytest.MonkeyPatch) -
     for rule in (Truncation(), Truncation(top_p=0.95), Truncation(top_k=2000, min_p=0.01)):
         asked = draw(z.clone(), tau, rule, noise(100))
         with monkeypatch.context() as patch:
-            patch.setattr(truncation, "_free_to_ask", lambda x: False)
+            for module in (truncation, draw_module):
+                patch.setattr(module, "free_to_ask", lambda x: False)
             unasked = draw(z.clone(), tau, rule, noise(100))
         assert all(torch.equal(a, b) for a, b in zip(asked, unasked, strict=True))
 

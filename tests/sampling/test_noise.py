@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
@@ -35,6 +36,14 @@ def words(text: str) -> tuple[torch.Tensor, ...]:
 @pytest.mark.parametrize(("counter", "key_words", "answer"), KNOWN_ANSWERS)
 def test_philox_known_answers(counter: str, key_words: str, answer: str) -> None:
     assert philox(words(counter), words(key_words)) == words(answer)
+
+
+def test_arrays_and_tensors_give_the_same_words() -> None:
+    generator = torch.Generator().manual_seed(0)
+    words = torch.randint(0, 2**32, (6, 1000), generator=generator)
+    by_tensor = philox(tuple(words[:4]), tuple(words[4:]))
+    by_array = philox(tuple(words[:4].numpy()), tuple(words[4:].numpy()))
+    assert all((t.numpy() == a).all() for t, a in zip(by_tensor, by_array, strict=True))
 
 
 def counters(n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -77,7 +86,7 @@ def test_uniforms_are_inside_the_interval_and_uniform() -> None:
 def test_extreme_bits_stay_finite(monkeypatch: pytest.MonkeyPatch) -> None:
     for word in (0, 0xFFFFFFFF):
         monkeypatch.setattr(
-            "diffucode.sampling.noise.philox", lambda c, k, w=word: (torch.full_like(c[3], w),) * 4
+            "diffucode.sampling.noise.philox", lambda c, k, w=word: (np.full_like(c[3], w),) * 4
         )
         u = uniform(*counters(1), Purpose.TOKEN, None)
         assert 0 < u.item() < 1

@@ -112,7 +112,7 @@ def test_fallback_gives_the_same_bits_without_asking_the_device(
         [[0.1], [8.0], [1.0], [20.0], [0.5]]
     )
     asked = kept(z, 0.7, rule)
-    monkeypatch.setattr(truncation, "_free_to_ask", lambda x: False)
+    monkeypatch.setattr(truncation, "free_to_ask", lambda x: False)
     assert torch.equal(asked, kept(z, 0.7, rule))
 
 
