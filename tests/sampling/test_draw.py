@@ -120,6 +120,20 @@ def test_same_draws_without_asking_the_device(monkeypatch: pytest.MonkeyPatch) -
         assert all(torch.equal(a, b) for a, b in zip(asked, unasked, strict=True))
 
 
+def test_truncation_does_not_change_a_draw_that_it_keeps() -> None:
+    """The noise belongs to token ids: a draw among 40 stays if a second rule keeps it too."""
+    z = torch.randn(40, generator=torch.Generator().manual_seed(0))
+    free = many(z, 1.0, Truncation(), 500).token_n
+    kept = many(z, 1.0, Truncation(top_k=10), 500).token_n
+    survives = torch.isin(free, z.topk(10).indices)
+    assert 100 < survives.sum() < 500
+    assert torch.equal(free[survives], kept[survives])
+    # nor does a change that only reorders close logits: the largest is banned, 39 keep their noise
+    banned = many(z.where(z < z.max(), -torch.inf), 1.0, Truncation(), 500).token_n
+    others = free != z.argmax()
+    assert torch.equal(banned[others], free[others])
+
+
 def test_a_row_draws_the_same_alone() -> None:
     z = torch.randn(9, 40_000, generator=torch.Generator().manual_seed(0))
     tau = torch.linspace(0, 2, 9)
