@@ -1,4 +1,4 @@
-"""The chunked head: what it returns does not depend on how it is cut, and it never reads too much."""
+"""The chunked head: its results do not depend on how it is cut, and it never reads too much."""
 
 import pytest
 import torch

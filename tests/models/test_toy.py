@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from asking import canvas_of, first_open, keep, logits, padded
 
 from diffucode.models.toy import TableDenoiser, tiny_tokenizer, tiny_transformer
-from asking import canvas_of, first_open, keep, logits, padded
 
 ROWS = [[1, 2, 3, -1, -1, 5], [4, -1, 2], [-1, 6, -1, -1]]
 

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from asking import at, canvas_of, everywhere, first_open, keep, logits, padded
 from torch import Tensor
 
 from diffucode.decoding.canvas import Canvas
 from diffucode.errors import CanvasError
 from diffucode.models.toy import tiny_model, tiny_transformer
 from diffucode.models.transformer import TransformerDenoiser
-from asking import at, canvas_of, everywhere, first_open, keep, logits, padded
 
 V, MASK = 13, 12
 ROWS = [[1, 2, 3, -1, -1, 5, 7], [4, -1, 2], [-1, 6, -1, -1, 9]]

@@ -1,0 +1,46 @@
+"""LoRA adapters in peft's format, merged into the weights when a model is loaded."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+
+from diffucode.errors import CheckpointError
+from diffucode.models.checkpoint import opened, read_json
+
+CONFIG = "adapter_config.json"
+TENSORS = "adapter_model.safetensors"
+
+
+def merge_adapter(model: Any, folder: Path) -> Any:
+    """``model`` with the adapter's deltas added; raises CheckpointError unless it fits exactly."""
+    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+    from peft import set_peft_model_state_dict as set_state
+
+    kind = read_json(folder / CONFIG).get("peft_type")
+    if kind != "LORA":
+        raise CheckpointError(f"{folder}: an adapter of kind {kind!r}; expected LORA")
+    if not (folder / TENSORS).is_file():
+        raise CheckpointError(f"{folder}: no {TENSORS} in it (pickled adapters are not opened)")
+    with opened(folder / TENSORS):
+        state = load_file(folder / TENSORS)
+    try:
+        with warnings.catch_warnings():
+            # peft still reads an attribute of the model that transformers has deprecated.
+            warnings.simplefilter("ignore", FutureWarning)
+            wrapped = get_peft_model(model, LoraConfig.from_pretrained(str(folder)))
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{folder}: the adapter does not fit the model: {error}") from error
+    expected = {name: t.shape for name, t in get_peft_model_state_dict(wrapped).items()}
+    found = {name: t.shape for name, t in state.items()}
+    if expected != found:
+        wrong = sorted(dict(expected.items() ^ found.items()))
+        raise CheckpointError(
+            f"{folder}: the adapter's weights do not fit the model: {len(wrong)} missing, unexpected "
+            f"or misshapen, among them {wrong[0]}"
+        )
+    set_state(wrapped, state)
+    return wrapped.merge_and_unload(safe_merge=True).eval()

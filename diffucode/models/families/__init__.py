@@ -1,0 +1,1 @@
+"""Published model families: how each one's config.json and weight names map onto stock classes."""

@@ -1,0 +1,99 @@
+"""diffucode's own models: a stock layout plus a ``diffucode`` entry in config.json.
+
+::
+
+    {"model_type": "qwen3", ..., "mask_token_id": 3,
+     "diffucode": {"family": "native", "decoder": "diffusion", "readout_shift": false,
+                   "canvas": 128, "steps": 128}}
+
+Names and values of the rest are transformers' own, so the stock class opens the folder as well.
+``canvas`` and ``steps`` (the default answer length and step count) may be null.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from diffucode.errors import CheckpointError
+from diffucode.models.families.dream import same_name
+from diffucode.models.families.spec import Decoder, Json, Spec, require
+
+KEY = "diffucode"
+CLASSES: dict[str, tuple[Any, Any]] = {
+    "llama": (LlamaConfig, LlamaForCausalLM),
+    "qwen2": (Qwen2Config, Qwen2ForCausalLM),
+    "qwen3": (Qwen3Config, Qwen3ForCausalLM),
+}
+REQUIRED = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "rms_norm_eps",
+    "rope_parameters",
+    "tie_word_embeddings",
+)
+
+
+def read(config: Json, where: str) -> Spec:
+    """The model of a native config.json; raises CheckpointError when it is not determined."""
+    ours, kind = config[KEY], config.get("model_type")
+    if not isinstance(ours, dict) or ours.get("family") != "native":
+        raise CheckpointError(
+            f'{where}: config.json states "{KEY}": {ours!r}; expected a native one'
+        )
+    if kind not in CLASSES:
+        raise CheckpointError(
+            f"{where}: config.json states model_type = {kind!r}; native models are one of "
+            f"{', '.join(CLASSES)}"
+        )
+    require(config, REQUIRED, where)
+    require(ours, ("decoder", "readout_shift"), f'{where}, "{KEY}"')
+    if ours["decoder"] not in ("diffusion", "ar"):
+        raise CheckpointError(
+            f"{where}: config.json states decoder = {ours['decoder']!r}; expected diffusion or ar"
+        )
+    require(config["rope_parameters"], ("rope_theta",), where)
+    config_class, model_class = CLASSES[kind]
+    # The pad is an ordinary token here; named as padding, its embedding would get no gradient.
+    stock = config_class.from_dict(
+        {k: v for k, v in config.items() if k != KEY} | {"pad_token_id": None}
+    )
+    return Spec(
+        "native",
+        model_class,
+        stock,
+        same_name,
+        ours["decoder"],
+        readout_shift=bool(ours["readout_shift"]),
+        canvas=ours.get("canvas"),
+        steps=ours.get("steps"),
+    )
+
+
+def write(
+    stock: Any, decoder: Decoder, readout_shift: bool, canvas: int | None, steps: int | None
+) -> Json:
+    """The native config.json of a stock config."""
+    config: Json = stock.to_dict()
+    for runtime in ("is_causal", "_name_or_path", "_attn_implementation"):
+        config.pop(runtime, None)
+    config[KEY] = {
+        "family": "native",
+        "decoder": decoder,
+        "readout_shift": readout_shift,
+        "canvas": canvas,
+        "steps": steps,
+    }
+    return config

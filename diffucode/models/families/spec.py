@@ -1,0 +1,56 @@
+"""What a family says about a checkpoint: plain data, read from its config.json."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from diffucode.errors import CheckpointError
+
+Json = dict[str, Any]
+
+Decoder = Literal["diffusion", "ar"]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A checkpoint of a known family."""
+
+    family: str
+    model_class: Any
+    """Stock transformers class that computes the published function."""
+    config: Any
+    """Its config."""
+    published: Callable[[str], str]
+    """Parameter name of ``model_class`` -> name in the checkpoint."""
+    decoder: Decoder
+    readout_shift: bool
+    canvas: int | None = None
+    """Default number of answer positions."""
+    steps: int | None = None
+    """Default number of decoding steps."""
+
+
+def require(config: Mapping[str, Any], names: tuple[str, ...], where: str) -> None:
+    """Refuse a config that leaves a field out: a default would load the wrong model silently."""
+    absent = [name for name in names if config.get(name) is None]
+    if absent:
+        raise CheckpointError(
+            f"{where}: config.json does not state {', '.join(absent)}; without them the model is "
+            f"not defined (it states {', '.join(sorted(config))})"
+        )
+
+
+def expect(config: Mapping[str, Any], values: Mapping[str, Any], where: str) -> None:
+    """Refuse a config that states another value than ours where the mathematics depends on it.
+
+    A field that is absent or null counts as agreeing.
+    """
+    for name, value in values.items():
+        found = config.get(name)
+        if found is not None and found != value:
+            raise CheckpointError(
+                f"{where}: config.json states {name} = {found!r}; this family is implemented with "
+                f"{name} = {value!r} only"
+            )
