@@ -1,0 +1,119 @@
+"""Configs: dataclass defaults <- a YAML file <- dotted ``key=value`` overrides, checked strictly.
+
+A config is a frozen dataclass and nothing else. OmegaConf merges and resolves ``${...}``; pydantic
+validates the result into the dataclass, so nested dataclasses, tuples, literals and unions picked by a
+``kind`` field work. Values are not coerced: ``"3"`` is not an int, ``1`` is not a bool (an int is a
+float, a list is a tuple).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+from yaml import YAMLError
+
+from diffucode.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def load(cls: type[T], file: str | Path | None = None, overrides: Sequence[str] = ()) -> T:
+    """An instance of the dataclass ``cls``.
+
+    ``overrides`` are ``key=value`` with dotted keys and YAML values (``model.layers=4``,
+    ``order.kind=entropy``, ``stops=[a, b]``). Raises ConfigError on a missing or unreadable file, an
+    unknown key or a value of the wrong type.
+    """
+    data = _merge(file, overrides)
+    try:
+        # A list around the class, because pydantic takes no config for a bare dataclass; JSON, because
+        # in strict mode only JSON turns objects into dataclasses and lists into tuples.
+        adapter = TypeAdapter(list[cls], config=ConfigDict(extra="forbid", strict=True))  # type: ignore[valid-type]
+        return adapter.validate_json(json.dumps([data], default=str))[0]
+    except ValidationError as error:
+        raise ConfigError(f"{file or 'config'}: {_explain(cls, error.errors())}") from None
+
+
+def dump(instance: Any) -> dict[str, Any]:
+    """The resolved config as plain JSON values; loading it gives an equal instance."""
+    adapter: TypeAdapter[Any] = TypeAdapter(type(instance))
+    data: dict[str, Any] = adapter.dump_python(instance, mode="json")
+    return data
+
+
+def _merge(file: str | Path | None, overrides: Sequence[str]) -> Any:
+    for override in overrides:
+        if not override.partition("=")[0].strip() or "=" not in override:
+            raise ConfigError(f"override {override!r}: expected key=value, as in model.layers=4")
+    try:
+        base = OmegaConf.create({}) if file is None else OmegaConf.load(file)
+        if not OmegaConf.is_dict(base):
+            raise ConfigError(
+                f"{file}: expected a mapping of keys to values at the top, got a list"
+            )
+        merged = OmegaConf.merge(base, OmegaConf.from_dotlist(list(overrides)))
+        return OmegaConf.to_container(merged, resolve=True)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise ConfigError(f"{file}: cannot read the config file ({reason})") from None
+    except (YAMLError, OmegaConfBaseException, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(
+            f"{file or 'overrides'}: not a readable config ({_line(error)})"
+        ) from None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _explain(cls: type, errors: list[ErrorDetails]) -> str:
+    """The first complaint in words. Of a union only the branch whose ``kind`` was meant speaks."""
+    kinds = [e for e in errors if e["loc"][-1] == "kind" and e["type"] == "literal_error"]
+    refused = {e["loc"][:-1] for e in kinds}
+    error = next((e for e in errors if e["loc"][:-1] not in refused), errors[0])
+    key, known = _place(cls, error["loc"][1:])
+    if error["type"] == "unexpected_keyword_argument":
+        *_, name = key.split(".")
+        near = get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+        return f"unknown key {key!r} (value {error['input']!r}); {hint}"
+    if error in kinds:
+        same = [
+            e for e in kinds if len(e["loc"]) == len(error["loc"]) and e["input"] == error["input"]
+        ]
+        expected = " or ".join(e["ctx"]["expected"] for e in same)
+    else:
+        expected = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return f"{key}: expected {expected}, got {error['input']!r}"
+
+
+def _place(cls: Any, loc: tuple[int | str, ...]) -> tuple[str, list[str]]:
+    """The dotted key of an error, without the names of union branches, and the keys known there."""
+    keys: list[str] = []
+    known: list[str] = []
+    for part in loc:
+        if dataclasses.is_dataclass(cls):
+            hints = get_type_hints(cls)
+            known = [f.name for f in dataclasses.fields(cls)]
+            keys.append(str(part))
+            cls = hints.get(str(part))
+        else:
+            branches = [b for b in get_args(cls) if b is not type(None)]
+            named = [b for b in branches if getattr(b, "__name__", None) == part]
+            if isinstance(part, int) or not named:
+                keys.append(str(part))
+            cls = named[0] if named else next(iter(branches), None)
+        if len(inner := [b for b in get_args(cls) if b is not type(None)]) == 1:
+            cls = inner[0]
+    return ".".join(keys), known

@@ -1,0 +1,146 @@
+"""A run folder: what was asked, on which code, and what came of it; safe to kill at any moment.
+
+    run.json        config (resolved), seeds, git revision; written once
+    metrics.jsonl   one JSON object a line, append only
+    ...             whatever the job writes with ``write_atomic``
+
+A folder belongs to one config. Opening it again with the same config continues the run; opening it
+with another is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffucode.errors import ResumeError
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write a whole file or nothing: a reader, or a resume after a kill, never sees a part of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSONL file. A torn last line (no newline yet) is left out.
+
+    Raises ResumeError on any other line that is not a JSON object.
+    """
+    if not path.exists():
+        return []
+    *lines, _torn = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            row = None
+        if not isinstance(row, dict):
+            raise ResumeError(f"{path}, line {number}: expected a JSON object, got {line[:80]!r}")
+        rows.append(row)
+    return rows
+
+
+def git_revision(folder: Path) -> str | None:
+    """The commit checked out around ``folder``, with ``+changes`` when files differ; None outside git."""
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        return commit + ("+changes" if _git(folder, "status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+@dataclass(frozen=True)
+class Run:
+    """An open run folder; see ``open_run``."""
+
+    folder: Path
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Append one line to metrics.jsonl."""
+        with self.metrics_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(dict(row)) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The logged rows, without a torn last line."""
+        return read_jsonl(self.metrics_file)
+
+    def rewind(self, step: int) -> None:
+        """Forget rows past ``step`` and a torn last line: the run goes on from a checkpoint there."""
+        rows = [row for row in self.metrics() if row.get("step", 0) <= step]
+        write_atomic(self.metrics_file, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def open_run(folder: str | Path, config: Mapping[str, Any], seeds: Mapping[str, int]) -> Run:
+    """Start a run, or continue the one in ``folder`` if it was started with the same config.
+
+    ``config`` and ``seeds`` are plain JSON values. Raises ResumeError when the folder holds a run of
+    another config (the message names the first key that differs) or files of something else.
+    """
+    run = Run(Path(folder))
+    record = run.folder / "run.json"
+    asked = json.loads(json.dumps({"config": dict(config), "seeds": dict(seeds)}))
+    if record.exists():
+        try:
+            found = json.loads(record.read_text(encoding="utf-8"))
+            found = {"config": found["config"], "seeds": found["seeds"]}
+        except (ValueError, KeyError, TypeError):
+            raise ResumeError(f"{record}: not the record of a run; choose another folder") from None
+        if (difference := _difference(found, asked)) is not None:
+            raise ResumeError(
+                f"{run.folder} holds a run with another config: {difference}; "
+                "choose another folder, or repeat the old settings to continue it"
+            )
+        return run
+    if run.folder.exists() and any(run.folder.iterdir()):
+        raise ResumeError(f"{run.folder} is not empty and holds no run.json; choose another folder")
+    asked["revision"] = git_revision(Path(__file__).parent)
+    write_atomic(record, json.dumps(asked, indent=2) + "\n")
+    return run
+
+
+def _difference(found: Any, asked: Any, key: str = "") -> str | None:
+    if isinstance(found, dict) and isinstance(asked, dict):
+        for name in sorted(found.keys() | asked.keys()):
+            inner = _difference(found.get(name), asked.get(name), f"{key}.{name}" if key else name)
+            if inner is not None:
+                return inner
+        return None
+    return None if found == asked else f"{key} was {found!r}, now {asked!r}"
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable, where the system lets folders be opened."""
+    if hasattr(os, "O_DIRECTORY"):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
