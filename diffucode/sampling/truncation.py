@@ -78,22 +78,16 @@ def cut(
             )
         cut_n = torch.minimum(logsumexp_n - max_surprise_n * math.log(2), largest_n).to(z_nV.dtype)
     if rule.top_k is not None or top_k_n is not None:
-        k_n = torch.full_like(largest_n, z_nV.shape[1], dtype=torch.long)
-        if rule.top_k is not None:
-            k_n = k_n.clamp(max=rule.top_k)
-        if top_k_n is not None:
-            k_n = torch.minimum(k_n, top_k_n)
-        beyond_n = k_n > top.logit_nK.shape[1]
-        kth_n = top.logit_nK.gather(1, (k_n - 1).clamp(max=top.logit_nK.shape[1] - 1)[:, None])[
-            :, 0
-        ]
-        cut_n = cut_n.maximum(
-            where_needed(
-                beyond_n,
-                kth_n,
-                lambda r: _threshold(z_nV[r], torch.ones_like(z_nV[r]), k_n[r].to(z_nV.dtype)),
-            )
+        retained, vocab = top.logit_nK.shape[1], z_nV.shape[1]
+        k_n = torch.full_like(largest_n, rule.top_k or vocab, dtype=torch.long)
+        k_n = k_n if top_k_n is None else torch.minimum(k_n, top_k_n)
+        kth_n = top.logit_nK.gather(1, (k_n - 1).clamp(max=retained - 1)[:, None])[:, 0]
+        kth_n = where_needed(
+            (k_n > retained) & (k_n < vocab),
+            kth_n.where(k_n < vocab, -math.inf),
+            lambda r: _threshold(z_nV[r], torch.ones_like(z_nV[r]), k_n[r].to(z_nV.dtype)),
         )
+        cut_n = cut_n.maximum(kth_n)
     if rule.top_p is not None and rule.top_p < 1:
         weight_nK = ((top.logit_nK - soft.max_n[:, None]) / soft.tau_n[:, None]).double().exp()
         mass_n = _kept_mass(z_nV, soft, cut_n, top, weight_nK, everything)
