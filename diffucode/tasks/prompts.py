@@ -122,6 +122,9 @@ class Speaker:
     def render(self, prompt: str, style: Style = "auto", system: str | None = None) -> Rendered:
         """The prompt in this style. ``system=None`` is the family's default, an empty one is none.
 
+        A program to complete that ends in a finished line (a colon, a closed docstring) gets the
+        newline that a shell likes to swallow.
+
         Raises PromptError for an empty prompt, a chat with a model that has no chat template, and a
         system prompt where no message carries it.
         """
@@ -140,7 +143,8 @@ class Speaker:
             text = self._converse(request, system) + COMPLETE_PREFILL
             return Rendered(text, "fence", templated=True)
         self._refuse_system(system, style)
-        return Rendered(prompt, "continuation", templated=False, code=prompt)
+        code = prompt + "\n" * _ends_a_line(prompt)
+        return Rendered(code, "continuation", templated=False, code=code)
 
     def _converse(self, content: str, system: str | None) -> str:
         if self.chat is None:
@@ -156,3 +160,10 @@ class Speaker:
             raise PromptError(
                 f"a system prompt needs a chat model; prompt style {style!r} has no place for it"
             )
+
+
+def _ends_a_line(code: str) -> bool:
+    """Whether the code ends in a colon or in the end of a docstring, with no newline after it."""
+    return code.endswith(":") or any(
+        code.endswith(quotes) and code.count(quotes) % 2 == 0 for quotes in ('"""', "'''")
+    )

@@ -75,6 +75,23 @@ def test_a_model_that_does_not_chat_sees_the_prompt_itself(style: str) -> None:
     assert rendered.reading == ("verbatim" if style == "raw" else "continuation")
 
 
+@pytest.mark.parametrize(
+    ("prompt", "added"),
+    [
+        ("def f(x):", "\n"),
+        ('def f(x):\n    """Doc."""', "\n"),
+        ("def f(x):\n    '''Doc.'''", "\n"),
+        ('def f(x):\n    """', ""),
+        ("def f(x):\n", ""),
+        ("def f(x", ""),
+        ("x = ", ""),
+    ],
+)
+def test_a_finished_line_gets_its_newline_in_a_program_only(prompt: str, added: str) -> None:
+    assert MINI.render(prompt).text == MINI.render(prompt).code == prompt + added
+    assert MINI.render(prompt, "raw").text == prompt
+
+
 def test_auto_chats_with_instruct_models_only() -> None:
     base = Speaker.of("apple/DiffuCoder-7B-Base", "dream", CHATML_VOCABULARY, own)
     assert DIFFUCODER.style("auto") == LLADA.style("auto") == AR.style("auto") == "chat"

@@ -1,0 +1,5 @@
+"""``python -m diffucode.cli``."""
+
+from diffucode.cli import main
+
+main()
