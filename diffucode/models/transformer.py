@@ -64,8 +64,8 @@ class TransformerDenoiser(nn.Module):
         self._open_id = next((i for i in (mask_id, *terminator_ids) if i is not None), 0)
         self._chunk = chunk_rows(self.vocab_size, head_bytes)
         self._layout: tuple[Tensor, bool, bool] | None = None
-        if not self.causal:
-            model.config.is_causal = False
+        if getattr(model.config, "is_causal", True) != self.causal:
+            model.config.is_causal = self.causal
 
     @property
     def causal(self) -> bool:

@@ -169,6 +169,16 @@ def test_native_models_remember_what_they_are(causal: bool, shift: bool, tmp_pat
     assert torch.equal(logits(found.denoiser, canvas), logits(made.denoiser, canvas))
 
 
+def test_a_bidirectional_checkpoint_opens_causally(tmp_path: Path) -> None:
+    """Also when its config.json says, as transformers writes it, that it is not causal."""
+    save(native(shift=True), tmp_path / "m")
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    (tmp_path / "m" / "config.json").write_text(json.dumps({**config, "is_causal": False}))
+    found = load(tmp_path / "m", attention="causal").denoiser
+    first = torch.cat([logits(found, canvas_of([[7, -1, x]], fill=MASK)) for x in (8, 9)])
+    assert torch.equal(first[0], first[1])
+
+
 def test_layouts_hold_only_what_they_can(tmp_path: Path) -> None:
     shifted, plain = native(shift=True), native(shift=False, family="llama")
     for made, layout in ((shifted, "dream"), (plain, "llada")):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 from transformers.utils import logging as transformers_logging
 
 from diffucode.errors import CheckpointError, MissingExtra
@@ -24,9 +24,10 @@ def load_stock(path: Path, device: torch.device, dtype: torch.dtype) -> tuple[An
     if gguf:
         _need_gguf()
         place: dict[str, Any] = {"gguf_file": path.name}
+        weights: dict[str, Any] = {"quantization_config": GgufConfig(dequantize=True)}
         folder = path.parent
     else:
-        place, folder = {"use_safetensors": True}, path
+        place, weights, folder = {}, {"use_safetensors": True}, path
     try:
         with _quiet():
             model, found = AutoModelForCausalLM.from_pretrained(
@@ -37,8 +38,8 @@ def load_stock(path: Path, device: torch.device, dtype: torch.dtype) -> tuple[An
                 local_files_only=True,
                 output_loading_info=True,
                 **place,
+                **weights,
             )
-            place.pop("use_safetensors", None)
             tokenizer = AutoTokenizer.from_pretrained(
                 folder, trust_remote_code=False, local_files_only=True, **place
             )
