@@ -34,6 +34,9 @@ def test_exponent_of_a_zipf_law_is_exact(exponent):
     logits = torch.from_numpy(np.log(zipf(exponent, 50_257)))[None]
     assert zipf_exponent(logits[:, :101], 100).item() == pytest.approx(exponent, abs=1e-9)
     assert zipf_exponent(logits[:, :101].float(), 100).item() == pytest.approx(exponent, abs=2e-6)
+    bent = torch.cat([logits[:, :31], logits[:, 31:101] - 1], 1)  # no longer one Zipf law
+    assert zipf_exponent(bent, 30).item() == pytest.approx(exponent, abs=1e-9)
+    assert zipf_exponent(bent, 31).item() > exponent + 0.01
     few = zipf_exponent(logits[:, :20], 100)  # as many pairs as there are
     assert few.item() == pytest.approx(exponent, abs=1e-9)
 
