@@ -34,10 +34,10 @@ def load(cls: type[T], file: str | Path | None = None, overrides: Sequence[str] 
     unknown key or a value of the wrong type.
     """
     data = _merge(file, overrides)
+    # A list around the class, because pydantic takes no config for a bare dataclass; JSON, because in
+    # strict mode only JSON turns objects into dataclasses and lists into tuples.
+    adapter = TypeAdapter(list[cls], config=ConfigDict(extra="forbid", strict=True))  # type: ignore[valid-type]
     try:
-        # A list around the class, because pydantic takes no config for a bare dataclass; JSON, because
-        # in strict mode only JSON turns objects into dataclasses and lists into tuples.
-        adapter = TypeAdapter(list[cls], config=ConfigDict(extra="forbid", strict=True))  # type: ignore[valid-type]
         return adapter.validate_json(json.dumps([data], default=str))[0]
     except ValidationError as error:
         raise ConfigError(f"{file or 'config'}: {_explain(cls, error.errors())}") from None
@@ -52,29 +52,19 @@ def dump(instance: Any) -> dict[str, Any]:
 
 def _merge(file: str | Path | None, overrides: Sequence[str]) -> Any:
     for override in overrides:
-        if not override.partition("=")[0].strip() or "=" not in override:
+        if override.find("=") < 1:
             raise ConfigError(f"override {override!r}: expected key=value, as in model.layers=4")
     try:
         base = OmegaConf.create({}) if file is None else OmegaConf.load(file)
-        if not OmegaConf.is_dict(base):
-            raise ConfigError(
-                f"{file}: expected a mapping of keys to values at the top, got a list"
-            )
         merged = OmegaConf.merge(base, OmegaConf.from_dotlist(list(overrides)))
         return OmegaConf.to_container(merged, resolve=True)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise ConfigError(f"{file}: cannot read the config file ({reason})") from None
-    except (YAMLError, OmegaConfBaseException, ValueError) as error:
-        if isinstance(error, ConfigError):
-            raise
+    except OSError as error:
         raise ConfigError(
-            f"{file or 'overrides'}: not a readable config ({_line(error)})"
+            f"{file}: cannot read the config file ({error.strerror or error})"
         ) from None
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    except (YAMLError, OmegaConfBaseException, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{file or 'overrides'}: not a readable config ({reason})") from None
 
 
 def _explain(cls: type, errors: list[ErrorDetails]) -> str:
@@ -86,8 +76,8 @@ def _explain(cls: type, errors: list[ErrorDetails]) -> str:
     if error["type"] == "unexpected_keyword_argument":
         *_, name = key.split(".")
         near = get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
-        return f"unknown key {key!r} (value {error['input']!r}); {hint}"
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        return f"unknown key {key!r} = {error['input']!r}; {hint}known keys: {', '.join(known)}"
     if error in kinds:
         same = [
             e for e in kinds if len(e["loc"]) == len(error["loc"]) and e["input"] == error["input"]
