@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
 
@@ -24,13 +24,14 @@ from torch import Tensor
 
 from diffucode.decoding import autoregressive
 from diffucode.decoding.canvas import Canvas
-from diffucode.decoding.diffusion import Asked, Chosen, choose, read, sample
+from diffucode.decoding.diffusion import Asked
+from diffucode.decoding.forward import Outcome, forward
 from diffucode.decoding.order import BlockWise, LeftToRight
 from diffucode.decoding.plan import Request, SamplingPlan
 from diffucode.decoding.schedule import Counted, DreamGrid, Pace
 from diffucode.decoding.trace import FLOATS, Trace, blank
 from diffucode.errors import ModelOutputError, PlanError
-from diffucode.protocols import Cache, Commits, Denoiser, Positions, Reread, State, Tree
+from diffucode.protocols import Cache, Commits, Denoiser, Positions, State
 from diffucode.sampling.noise import key
 
 Decoder = Literal["diffusion", "ar"]
@@ -133,14 +134,6 @@ class _Turn:
     def can_draw_late(self) -> bool:
         """Whether the positions can be chosen before any token is drawn."""
         return self.counts is not None and not self.plan.order.needs_draw
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """One group's commits on the device."""
-
-    chosen: Chosen
-    tree: Tree = field(default_factory=dict)
 
 
 class Engine:
@@ -358,7 +351,7 @@ class Engine:
         row.step += 1
         row.block_step += 1
 
-    def _forward(self, turns: Sequence[_Turn]) -> tuple[list[_Outcome], int]:
+    def _forward(self, turns: Sequence[_Turn]) -> tuple[list[Outcome], int]:
         """One pass through the model for all groups."""
         canvas = self._canvas
         assert canvas is not None
@@ -372,52 +365,10 @@ class Engine:
         ends = np.cumsum([turn.size for turn in turns]).tolist()
         spans = [slice(end - turn.size, end) for turn, end in zip(turns, ends, strict=True)]
         late = all(turn.can_draw_late for turn in turns)
-        asked = [self._asked(t, canvas, ask, s, late) for t, s in zip(turns, spans, strict=True)]
-        outcomes: list[_Outcome] = []
-
-        def readout(logits_nV: Tensor, where: slice) -> Tree:
-            trees = []
-            for a, span in zip(asked, spans, strict=True):
-                low, high = max(where.start, span.start), min(where.stop, span.stop)
-                if low < high:
-                    part = a.take(slice(low - span.start, high - span.start))
-                    trees.append(read(part, logits_nV[low - where.start : high - where.start]))
-            return _joined(trees)
-
-        def then(tree: Tree) -> Reread:
-            outcomes.extend(
-                _Outcome(choose(a, _sliced(tree, span)))
-                for a, span in zip(asked, spans, strict=True)
-            )
-            index = [o.chosen.index_M + span.start for o, span in zip(outcomes, spans, strict=True)]
-            counts = np.cumsum([len(i) for i in index]).tolist()
-
-            def reread(logits_mV: Tensor) -> Tree:
-                trees = []
-                for a, o, i, end in zip(asked, outcomes, index, counts, strict=True):
-                    part = a.take(o.chosen.index_M)
-                    first = {name: value[i] for name, value in tree.items()}
-                    trees.append(sample(part, logits_mV[end - len(i) : end], first))
-                return _joined(trees)
-
-            return Reread(torch.cat(index), reread)
-
-        tree = self.denoiser(canvas, ask, readout, then=then if late else None, cache=self._cache)
-        if late:
-            ends = np.cumsum([len(o.chosen.index_M) for o in outcomes]).tolist()
-            starts = [0, *ends[:-1]]
-            outcomes = [
-                _Outcome(o.chosen, _sliced(tree, slice(start, end)))
-                for o, start, end in zip(outcomes, starts, ends, strict=True)
-            ]
-        else:
-            for a, span in zip(asked, spans, strict=True):
-                part = _sliced(tree, span)
-                chosen = choose(a, part)
-                picked = {name: value[chosen.index_M] for name, value in part.items()}
-                outcomes.append(_Outcome(chosen, picked))
-        for a, o, turn in zip(asked, outcomes, turns, strict=True):
-            self._observe(a, o, turn)
+        groups = [self._asked(t, canvas, ask, s, late) for t, s in zip(turns, spans, strict=True)]
+        outcomes = forward(self.denoiser, canvas, ask, groups, self._cache)
+        for group, outcome, turn in zip(groups, outcomes, turns, strict=True):
+            self._observe(group, outcome, turn)
         return outcomes, len(ask)
 
     def _asked(self, turn: _Turn, canvas: Canvas, ask: Positions, span: slice, late: bool) -> Asked:
@@ -447,7 +398,7 @@ class Engine:
             rl_step=self.rl_step,
         )
 
-    def _observe(self, asked: Asked, outcome: _Outcome, turn: _Turn) -> None:
+    def _observe(self, asked: Asked, outcome: Outcome, turn: _Turn) -> None:
         """Feed the group's commits to its policy."""
         part, tree = asked.take(outcome.chosen.index_M), outcome.tree
         group = self._groups[turn.plan]
@@ -474,7 +425,7 @@ class Engine:
             order[old] = len(group.rows) + new
         group.state = group.state.cat(state).take(self._upload(np.array(order)))
 
-    def _commit(self, turns: Sequence[_Turn], outcomes: Sequence[_Outcome]) -> list[RowStep]:
+    def _commit(self, turns: Sequence[_Turn], outcomes: Sequence[Outcome]) -> list[RowStep]:
         """Write the commits to the canvas and, with the step's one transfer, to the host's records."""
         assert self._canvas is not None
         place = {id(row): b for b, row in enumerate(self._rows)}
@@ -583,25 +534,3 @@ def _regions(requests: Sequence[Request]) -> list[tuple[int, ...]] | None:
     if all(request.regions is None for request in requests):
         return None
     return [request.regions or (0,) * len(request.tokens) for request in requests]
-
-
-def _sliced(tree: Tree, span: slice) -> Tree:
-    return {name: value[span] for name, value in tree.items()}
-
-
-def _joined(trees: Sequence[Tree]) -> Tree:
-    """Trees one after another; entries that only some have are filled with what caps nothing."""
-    if len(trees) == 1:
-        return trees[0]
-    names = sorted({name for tree in trees for name in tree})
-    return {name: torch.cat([_entry(tree, name) for tree in trees]) for name in names}
-
-
-def _entry(tree: Tree, name: str) -> Tensor:
-    if name in tree:
-        return tree[name]
-    neutral = {"max_surprise": torch.inf, "top_k": torch.iinfo(torch.long).max}
-    like = tree["tau"]
-    if name == "top_k":
-        return torch.full_like(like, 0, dtype=torch.long).fill_(neutral[name])
-    return torch.full_like(like, neutral.get(name, 0.0), dtype=like.dtype)
