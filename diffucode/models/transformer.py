@@ -203,8 +203,8 @@ class TransformerDenoiser(nn.Module):
             see_BQW = np.concatenate([past_BQW, new_BQQ], 2)
             inputs["attention_mask"] = _index(see_BQW, tokens_BL)[:, None]
         hidden_BQd = self._body(**inputs)
-        # A column that was itself asked is not committed yet: it was fed, but must not be kept.
-        kept_BQ = fed_BQ & (column_BQ < asked_B[:, None])
+        # Kept is what is committed: neither the chunk's padding nor an asked column that was fed.
+        kept_BQ = column_BQ < asked_B[:, None]
         cache.valid_BW = np.concatenate([cache.valid_BW, kept_BQ], 1)
         cache.read_B = np.minimum(cache.read_B + new_B, asked_B)
         last_B = _index(new_B - 1, tokens_BL)

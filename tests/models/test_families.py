@@ -51,6 +51,8 @@ def test_logits_are_the_published_ones(family: str, tmp_path: Path) -> None:
     assert expected.std() > 0.5
     found = logits(loaded.denoiser, canvas_of(ROWS, fill=MASK))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    alone = logits(loaded.denoiser, canvas_of(ROWS[:1], fill=MASK))
+    torch.testing.assert_close(alone, expected[:2], rtol=0, atol=1e-5)
     assert (loaded.family, loaded.decoder) == (family, "diffusion")
     assert loaded.parameters == sum(t.numel() for t in state.values())
     assert loaded.denoiser.mask_id == MASK

@@ -6,6 +6,7 @@ import pytest
 import torch
 from asking import at, canvas_of, everywhere, first_open, keep, logits, padded
 from torch import Tensor
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from diffucode.decoding.canvas import Canvas
 from diffucode.errors import CanvasError
@@ -14,6 +15,7 @@ from diffucode.models.transformer import TransformerDenoiser
 
 V, MASK = 13, 12
 ROWS = [[1, 2, 3, -1, -1, 5, 7], [4, -1, 2], [-1, 6, -1, -1, 9]]
+EVEN = [[1, 2, -1, 4], [-1, 8, 3, -1]]
 
 
 def denoiser(attention: str = "full", shift: bool = False, **kwargs: int) -> TransformerDenoiser:
@@ -33,18 +35,21 @@ def stock(attention: str, tokens: list[int]) -> Tensor:
         return tiny_model(V)(torch.tensor([tokens]), attention_mask=mask).logits[0]
 
 
+@pytest.mark.parametrize("rows", [ROWS, ROWS[:1], EVEN], ids=["ragged", "alone", "even"])
 @pytest.mark.parametrize("shift", [False, True])
 @pytest.mark.parametrize("attention", ["full", "causal", "block-causal(2)"])
-def test_open_positions_read_what_the_stock_model_says(attention: str, shift: bool) -> None:
+def test_open_positions_read_what_the_stock_model_says(
+    attention: str, shift: bool, rows: list[list[int]]
+) -> None:
     model = denoiser(attention, shift)
-    canvas = canvas_of(ROWS, fill=MASK)
     expected = []
-    for row in ROWS:
+    for row in rows:
         full = stock(attention, [MASK if token == -1 else token for token in row])
         for p, token in enumerate(row):
             if token == -1:
                 expected.append(full[max(p - 1, 0) if shift else p])
-    torch.testing.assert_close(logits(model, canvas), torch.stack(expected), rtol=0, atol=1e-5)
+    found = logits(model, canvas_of(rows, fill=MASK))
+    torch.testing.assert_close(found, torch.stack(expected), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("left, right", [(0, 3), (3, 0), (2, 1)])
@@ -57,6 +62,20 @@ def test_padding_changes_no_logit(attention: str, shift: bool, left: int, right:
     for fill in (MASK, 1):
         wide = logits(model, padded(canvas, left, right, fill))
         torch.testing.assert_close(wide, plain, rtol=0, atol=1e-5)
+
+
+def test_padding_changes_no_logit_of_absolute_positions() -> None:
+    """Rotary embeddings would forgive wrong position ids; learned ones do not."""
+    config = GPT2Config(vocab_size=V, n_embd=32, n_layer=1, n_head=2, n_positions=32)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        gpt = GPT2LMHeadModel(config).eval()
+    model = TransformerDenoiser(
+        gpt, mask_id=None, terminator_ids=(0,), readout_shift=True, attention="causal"
+    )
+    canvas = canvas_of(ROWS, fill=0)
+    plain = logits(model, canvas)
+    torch.testing.assert_close(logits(model, padded(canvas, 3, 1, 0)), plain, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("attention", ["full", "causal", "block-causal(2)"])
@@ -89,13 +108,16 @@ def test_a_model_without_a_mask_reads_its_first_position_too() -> None:
 
 def test_a_causal_read_stops_at_the_last_column_it_needs() -> None:
     model = denoiser("causal", shift=True)
-    seen: list[int] = []
+    seen: list[tuple[int, bool]] = []
     model.model.base_model.register_forward_pre_hook(
-        lambda _, __, inputs: seen.append(inputs["input_ids"].shape[1]), with_kwargs=True
+        lambda _, __, inputs: seen.append(
+            (inputs["input_ids"].shape[1], "attention_mask" in inputs)
+        ),
+        with_kwargs=True,
     )
-    canvas = canvas_of([[1, 2, -1, -1, -1, -1, -1, 5]], fill=MASK)
-    logits(model, canvas, at((0, 2)))
-    assert seen == [3]
+    canvas = canvas_of([[1, 2, -1, -1, -1, -1, -1, 5], [4, -1]], fill=MASK)
+    logits(model, canvas, at((0, 2), (1, 1)))
+    assert seen == [(3, False)]  # nor does padding on the right need a mask
 
 
 def test_the_head_runs_at_asked_positions_only_and_is_counted() -> None:
