@@ -419,3 +419,23 @@ def test_view_of_a_policy_is_what_the_protocol_says() -> None:
 def test_asked_positions_are_a_value() -> None:
     """Taking positions from an ask leaves the ask as it was."""
     assert Asked.__dataclass_params__.frozen  # type: ignore[attr-defined]
+
+
+def test_blocks_share_the_steps_and_skip_what_is_given() -> None:
+    """Block by block: never ahead of the current block, and exactly the steps that were asked for."""
+    plan = SamplingPlan(
+        Constant(1.0), order=BlockWise(4, Random()), schedule=Quota(7), retire=False
+    )
+    opened = (
+        False,
+        *[True] * 5,
+        *[False] * 8,
+        *[True] * 7,
+    )  # blocks of 4, 1, 3 and 4 open positions
+    row = decode(table(), [Request("holes", (1,) * len(opened), opened, plan)])[0]
+    steps = [
+        row.trace.step[np.array(columns)]
+        for columns in ([1, 2, 3, 4], [5], [14, 15, 16], [17, 18, 19, 20])
+    ]
+    assert row.nfe == 2 + 1 + 2 + 1  # 7 steps over four blocks: 2, 2, 2, 1; one position needs one
+    assert all(a.max() < b.min() for a, b in zip(steps, steps[1:], strict=False))

@@ -77,34 +77,54 @@ class Step:
 
 @dataclass(eq=False)
 class _Row:
-    """Host record of a live row."""
+    """Host record of a live row. A block is the whole row unless the order goes block by block."""
 
     request: Request
     plan: SamplingPlan
     trace: Trace
     open: np.ndarray
-    start: int
+    blocks: list[np.ndarray]
+    """Columns of each block that still has open positions, the one being filled first."""
+    total: int
+    """Positions that were open at first, and in how many blocks."""
+    total_blocks: int
     step: int = 0
-    nfe: int = 0
-    block: int = -1
-    """Index of the block being filled and where it stood when it began."""
     block_step: int = 0
-    block_total: int = 0
-    total: int = 0
+    nfe: int = 0
+
+    @classmethod
+    def of(cls, request: Request, plan: SamplingPlan, fill: int) -> _Row:
+        opened = np.array(request.open)
+        columns = np.flatnonzero(opened)
+        trace = blank(request.id, request.sample, request.seed, int(columns[0]), len(opened), fill)
+        trace.given[:] = ~opened
+        trace.token[~opened] = np.array(request.tokens)[~opened]
+        length = plan.order.length if isinstance(plan.order, BlockWise) else len(opened)
+        edges = np.flatnonzero(np.diff((columns - columns[0]) // length)) + 1
+        blocks = np.split(columns, edges)
+        return cls(request, plan, trace, opened, blocks, len(columns), len(blocks))
 
     def eligible(self) -> np.ndarray:
-        """Columns the order may choose from: all open ones, or those of the current block."""
-        columns = np.flatnonzero(self.open)
-        if not isinstance(self.plan.order, BlockWise):
-            self.block_total = self.total
-            self.block_step = self.step
-            return columns
-        length = self.plan.order.length
-        block = (int(columns[0]) - self.start) // length
-        columns = columns[columns < self.start + (block + 1) * length]
-        if block != self.block:
-            self.block, self.block_step, self.block_total = block, 0, len(columns)
-        return columns
+        """Open columns that the order may choose from: those of the current block."""
+        columns: np.ndarray = self.blocks[0]
+        return np.asarray(columns[self.open[columns]])
+
+    def pace(self, open_mean: float) -> Pace:
+        """Where the current block stands; it gets its share of the row's steps."""
+        assert isinstance(self.plan.schedule, Counted)
+        steps = self.plan.schedule.steps or self.total
+        base, remainder = divmod(steps, self.total_blocks)
+        steps = max(1, base + (self.total_blocks - len(self.blocks) < remainder))
+        total = len(self.blocks[0])
+        return Pace(self.block_step, total, min(steps, total), open_mean)
+
+    def advance(self) -> None:
+        """One step further, and on to the next block where this one is full."""
+        self.step += 1
+        self.block_step += 1
+        while len(self.blocks) > 1 and not self.open[self.blocks[0]].any():
+            del self.blocks[0]
+            self.block_step = 0
 
 
 @dataclass
@@ -269,15 +289,10 @@ class Engine:
             self._cache = self._cache.take(order)
 
     def _new_row(self, request: Request) -> _Row:
-        opened = np.array(request.open)
-        start = int(opened.argmax())
-        trace = blank(request.id, request.sample, request.seed, start, len(opened), self._fill)
-        trace.given[:] = ~opened
-        trace.token[~opened] = np.array(request.tokens)[~opened]
         plan = request.plan
         if self.decoder == "ar":
             plan = autoregressive.left_to_right(plan)
-        return _Row(request, plan, trace, opened, start, total=int(opened.sum()))
+        return _Row.of(request, plan, self._fill)
 
     def _retire(self, done: Sequence[_Row]) -> None:
         if not done:
@@ -325,31 +340,20 @@ class Engine:
             if picked:
                 break
             for row in group.rows:
-                self._advance(row)
+                row.advance()
         for i, row in enumerate(group.rows):
             if i not in picked:
-                self._advance(row)
+                row.advance()
         if isinstance(plan.order, LeftToRight) and plan.order_temperature == 0:
             columns = [column[:count] for column, count in zip(columns, counts, strict=True)]
         rows = [group.rows[i] for i in picked]
         return _Turn(plan, rows, picked, [columns[i] for i in picked], counts[picked])
 
     def _pace(self, row: _Row, group: _Group) -> Pace:
-        steps = getattr(row.plan.schedule, "steps", None) or row.total
-        open_mean = float(row.open.sum())
+        peers = [row]
         if isinstance(row.plan.schedule, DreamGrid):
-            peers = [peer.open.sum() for peer in group.rows if peer.step == row.step]
-            open_mean = float(np.mean(peers))
-        if isinstance(row.plan.order, BlockWise):
-            blocks = -(-(len(row.open) - row.start) // row.plan.order.length)
-            base, remainder = divmod(steps, blocks)
-            steps = max(1, base + (row.block < remainder))
-        return Pace(row.block_step, row.block_total, min(steps, row.block_total), open_mean)
-
-    @staticmethod
-    def _advance(row: _Row) -> None:
-        row.step += 1
-        row.block_step += 1
+            peers = [peer for peer in group.rows if peer.step == row.step]
+        return row.pace(float(np.mean([peer.open.sum() for peer in peers])))
 
     def _forward(self, turns: Sequence[_Turn]) -> tuple[list[Outcome], int]:
         """One pass through the model for all groups."""
@@ -479,7 +483,7 @@ class Engine:
         row.open[positions] = False
         row.nfe += 1
         step = row.step
-        self._advance(row)
+        row.advance()
         return RowStep(
             row.request.id, row.request.sample, step, positions, tokens, int(row.open.sum())
         )
