@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -104,11 +105,13 @@ def prepare(loaded: Loaded, prompts: Iterable[Prompt], config: GenerateConfig) -
     Raises PromptError for an empty prompt, a repeated id, and a style that the model does not have.
     """
     speaker, limit = speaker_of(loaded), limit_of(loaded)
-    kept: dict[str, tuple[str, Rendered, tuple[int, ...], int]] = {}
+    kept: list[tuple[str, Rendered, tuple[int, ...], int]] = []
     refused: list[Refusal] = []
+    seen: set[str] = set()
     for prompt in prompts:
-        if prompt.id in kept:
+        if prompt.id in seen:
             raise PromptError(f"prompt id {prompt.id!r} stands twice; ids tell results apart")
+        seen.add(prompt.id)
         try:
             rendered = speaker.render(prompt.text, config.prompt_style, config.system)
         except PromptError as error:
@@ -120,15 +123,15 @@ def prepare(loaded: Loaded, prompts: Iterable[Prompt], config: GenerateConfig) -
             reason = f"{len(ids)} tokens + {asked} are over the model's limit of {limit}"
             refused.append(Refusal(prompt.id, reason))
         else:
-            kept[prompt.id] = (prompt.id, rendered, tuple(ids), wanted)
+            kept.append((prompt.id, rendered, tuple(ids), wanted))
     changes = edits(config, loaded.tokenizer, loaded.denoiser.terminator_ids)
     pace = loaded.canvas / loaded.steps if loaded.canvas and loaded.steps else None
-    return Prepared(tuple(kept.values()), tuple(refused), changes, pace, config)
+    return Prepared(tuple(kept), tuple(refused), changes, pace, config)
 
 
 def limit_of(loaded: Loaded) -> int:
-    """Positions that the model was built for."""
-    limit: int = loaded.denoiser.model.config.max_position_embeddings
+    """Positions that the model was built for; a recurrent model states none."""
+    limit: int = getattr(loaded.denoiser.model.config, "max_position_embeddings", sys.maxsize)
     return limit
 
 
