@@ -57,12 +57,14 @@ def dream(
     top_p: float | None = None,
     top_k: int | None = None,
     alg_temp: float | None = None,
+    read: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> list[Tensor]:
     """The canvas before the first step and after each step: ``steps + 1`` tensors ``[B, L]``.
 
     ``prompt_BP`` may hold mask ids (holes to fill) and left padding, which ``attention_BP`` marks
-    with zeros.
+    with zeros. ``read`` stands in for ``open_logits``, for those who want to time it.
     """
+    read = read or open_logits
     x_BL = torch.nn.functional.pad(prompt_BP, (0, max_new_tokens), value=mask_id)
     keys_BL = None
     if attention_BP is not None and bool((attention_BP == 0).any()):
@@ -72,9 +74,7 @@ def dream(
     for i in range(steps):
         last = i == steps - 1
         open_BL = x_BL == mask_id
-        z_BLV = logits(x_BL, keys_BL)
-        z_BLV = torch.cat([z_BLV[:, :1], z_BLV[:, :-1]], dim=1)
-        z_NV = z_BLV[open_BL]
+        z_NV = read(logits(x_BL, keys_BL), open_BL)
         reveal = 1 - grid[i + 1] / grid[i]
         if alg == "origin":
             drawn_N = torch.full_like(x_BL[open_BL], mask_id)
@@ -98,6 +98,12 @@ def dream(
                 x_BL = x_BL.scatter(1, picked_Bn, fill_BL.gather(1, picked_Bn))
         frames.append(x_BL.clone())
     return frames
+
+
+def open_logits(z_BLV: Tensor, open_BL: Tensor) -> Tensor:
+    """The read-out shift, position i from the output at i - 1, and of it the open positions."""
+    z_BLV = torch.cat([z_BLV[:, :1], z_BLV[:, :-1]], dim=1)
+    return z_BLV[open_BL]
 
 
 def dream_draw(

@@ -1,0 +1,40 @@
+"""The benchmark runs, prints one line, and its exact figures are exact. No timing is asserted."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_one_line_of_json(tmp_path):
+    table = tmp_path / "table.md"
+    done = subprocess.run(
+        [
+            *(sys.executable, "scripts/bench_decode.py"),
+            *("--quick", "--json", "--shrink", "--markdown", str(table)),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    result = json.loads(line)
+    assert list(result)[:5] == [
+        "end_to_end_ratio",
+        "head_ratio",
+        "sampler_ratio",
+        "identical_at_t0",
+        "retirement_exact",
+    ]
+    assert result["identical_at_t0"] is True
+    assert result["retirement_exact"] is True
+    assert result["rows_exact"] is True
+    assert result["head_predicted"] == 4.0  # 6 steps of 14 rows against 6 + 5 + ... + 1
+    assert result["retirement_step_ratio"] > 1
+    assert table.read_text().startswith("|  | published | ours |")
