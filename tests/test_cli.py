@@ -20,6 +20,12 @@ KEYS = {
 Tell = Callable[..., tuple[int, str, str]]
 
 
+@pytest.fixture(autouse=True)
+def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative paths lead into an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
 def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
     """Exit code, stdout and stderr of a command line."""
