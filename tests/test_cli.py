@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from diffucode.cli import run
+from diffucode.models.load import Loaded, save
+from diffucode.models.toy import tiny_tokenizer, tiny_transformer
+from diffucode.tasks.prompts import HEADERS
 
 PROMPT = 'def total(nums):\n    """Return the sum of nums."""\n'
 QUICK = ["--max-new-tokens", "8", "--device", "cpu"]
@@ -117,6 +120,25 @@ def test_watching_shows_the_canvas_on_stderr_only(tell: Tell) -> None:
     assert code == 0
     assert len(rows(out)) == 1
     assert "open" in err and "def total" in err
+
+
+@pytest.mark.parametrize(
+    ("layout", "shift", "stock"), [("dream", True, "qwen2"), ("llada", False, "llama")]
+)
+def test_published_checkpoints_generate_from_a_folder(
+    tell: Tell, tmp_path: Path, layout: str, shift: bool, stock: str
+) -> None:
+    specials = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", *HEADERS.marks, "<|mask|>")
+    tokenizer = tiny_tokenizer(specials)
+    denoiser = tiny_transformer(len(tokenizer), shift=shift, family=stock)
+    save(Loaded(layout, denoiser, tokenizer, layout, "diffusion", 0), tmp_path / "model", layout)
+    arguments = ("generate", "Add.", "--model", str(tmp_path / "model"), *QUICK, "--json")
+    for compat in ([], ["--compat", layout, "--steps", "4"]):
+        code, out, err = tell(*arguments, *compat, "--trace", "trace.json")
+        assert code == 0, err
+        assert len(rows(out)[0]["tokens"]) > 0
+        given = tell("replay", "trace.json")[1]
+        assert "Add.<|" in given and ("helpful" in given) == (layout == "dream"), "its template"
 
 
 def test_models_and_doctor(tell: Tell) -> None:

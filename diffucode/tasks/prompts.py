@@ -12,6 +12,7 @@ in a fence inside a request, and an answer whose fence is already open. Any othe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -103,7 +104,7 @@ class Speaker:
     ) -> Speaker:
         """The family's template if the tokenizer has its marks, else the tokenizer's ``own`` one.
 
-        A base model may carry a chat template too, so a name with "base" in it keeps ``auto`` away.
+        A base model may carry a chat template too, so the word "base" in the name keeps ``auto`` away.
         """
         template = TEMPLATES.get(family)
         if template is not None and all(mark in vocabulary for mark in template.marks):
@@ -111,7 +112,8 @@ class Speaker:
             system = template.system
         else:
             chat, system = own, None
-        return cls(chat, system, chat is not None and "base" not in name.lower())
+        base = re.search(r"(?<![a-z])base(?![a-z])", name.lower().rstrip("/").rpartition("/")[2])
+        return cls(chat, system, chat is not None and base is None)
 
     def style(self, style: Style) -> Literal["chat", "complete", "raw"]:
         """``auto`` resolved."""

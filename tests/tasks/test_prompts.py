@@ -96,6 +96,8 @@ def test_auto_chats_with_instruct_models_only() -> None:
     base = Speaker.of("apple/DiffuCoder-7B-Base", "dream", CHATML_VOCABULARY, own)
     assert DIFFUCODER.style("auto") == LLADA.style("auto") == AR.style("auto") == "chat"
     assert base.style("auto") == MINI.style("auto") == "complete"
+    folder = Speaker.of("database/base/tiny-instruct/", "dream", CHATML_VOCABULARY, own)
+    assert folder.style("auto") == "chat", "the word, and in the model's own name"
     assert base.render("hi", "chat").templated, "a base model still chats when told to"
 
 
