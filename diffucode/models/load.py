@@ -208,8 +208,10 @@ def _fill(
     shapes = parameter_shapes(model)
     ours = {spec.published(name): name for name in shapes}
     expected = {spec.published(name): tuple(shape) for name, shape in shapes.items()}
+    # On a CPU the tensors are windows into the file: a copy outlives it, and is aligned.
+    mapped = device.type == "cpu"
     for name, tensor in read_tensors(folder, expected, device):
-        put(model, ours[name], tensor.to(dtype))
+        put(model, ours[name], tensor.to(dtype, copy=mapped))
     return finish(model, device)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from asking import canvas_of, logits
+from asking import assert_same, canvas_of, logits
 from published_forward import (
     DREAM_CONFIG,
     LLADA_CONFIG,
@@ -183,6 +183,13 @@ def test_the_mask_token_must_be_named_and_agreed_on(tmp_path: Path) -> None:
         load(folder)
 
 
+def test_pads_end_a_diffusion_completion_only(tmp_path: Path) -> None:
+    """A diffusion model writes its pads; an autoregressive one never sees them."""
+    folder = written(tmp_path, "llada", pad_token_id=257)
+    assert load(folder).denoiser.terminator_ids == (256, 257, 258)
+    assert load(folder, attention="causal").denoiser.terminator_ids == (256, 258)
+
+
 def test_unknown_options_are_refused(tmp_path: Path) -> None:
     folder = written(tmp_path)
     with pytest.raises(ConfigError, match="dtype 'int8'"):
@@ -274,6 +281,17 @@ def test_one_shard_is_open_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyP
     load(folder)
     assert most == 1
     assert [files.count(path) for path in sorted(set(files))] == [2] * 4  # header, then weights
+
+
+def test_a_loaded_model_outlives_its_files(tmp_path: Path) -> None:
+    """Weights that were windows into the file would crash the process once it is cut short."""
+    folder = written(tmp_path)
+    denoiser, canvas = load(folder).denoiser, canvas_of([[7, -1, 8]], fill=259)
+    before = logits(denoiser, canvas)
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.seek(2000)
+        file.write(bytes(50_000))
+    assert torch.equal(logits(denoiser, canvas), before)
 
 
 def test_nothing_is_initialised_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -390,9 +408,7 @@ def test_a_lora_adapter_is_merged(tmp_path: Path) -> None:
     canvas = canvas_of([[7, -1, 8]], fill=259)
     assert (logits(merged.denoiser, canvas) - logits(plain.denoiser, canvas)).abs().max() > 0.01
     save(merged, tmp_path / "merged")
-    assert torch.equal(
-        logits(load(tmp_path / "merged").denoiser, canvas), logits(merged.denoiser, canvas)
-    )
+    assert_same(logits(load(tmp_path / "merged").denoiser, canvas), logits(merged.denoiser, canvas))
 
 
 def test_adapters_must_fit(tmp_path: Path) -> None:

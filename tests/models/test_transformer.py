@@ -193,11 +193,23 @@ def test_rows_join_and_leave_a_cache() -> None:
         both = commit(both, 8 + step)
     order = [2, 0]
     both, cache = both.take(torch.tensor(order)), cache.take(order)
-    # What only row 1 had read is gone: nothing is kept that no row uses.
-    assert cache.valid_BW.any(0).all()
     both = both.take(torch.tensor([1]))
     cache = cache.take([1])
     assert_cache_is_exact(model, both, cache)
+
+
+def test_a_cache_forgets_what_only_departed_rows_had_read() -> None:
+    model = tiny_transformer(V, causal=True)
+    canvas = canvas_of([[1, 2, 3, -1, -1, -1], [4] * 9 + [-1, -1]], fill=MASK)
+    cache = model.empty_cache(2)
+    assert cache is not None
+    for _ in range(2):
+        model(canvas, first_open(canvas), keep, cache=cache)
+        canvas = commit(canvas, 5)
+    assert cache.valid_BW.shape == (2, 10)
+    cache, canvas = cache.take([0]), canvas.take(torch.tensor([0]))
+    assert cache.valid_BW.shape == (1, 4)
+    assert_cache_is_exact(model, canvas, cache)
 
 
 def test_an_admitted_prompt_does_not_drag_its_neighbours_along() -> None:
