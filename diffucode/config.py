@@ -59,9 +59,8 @@ def _merge(file: str | Path | None, overrides: Sequence[str]) -> Any:
         merged = OmegaConf.merge(base, OmegaConf.from_dotlist(list(overrides)))
         return OmegaConf.to_container(merged, resolve=True)
     except OSError as error:
-        raise ConfigError(
-            f"{file}: cannot read the config file ({error.strerror or error})"
-        ) from None
+        reason = error.strerror or str(error)
+        raise ConfigError(f"{file}: cannot read the config file ({reason})") from None
     except (YAMLError, OmegaConfBaseException, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{file or 'overrides'}: not a readable config ({reason})") from None
@@ -78,13 +77,14 @@ def _explain(cls: type, errors: list[ErrorDetails]) -> str:
         near = get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}? " if near else ""
         return f"unknown key {key!r} = {error['input']!r}; {hint}known keys: {', '.join(known)}"
+    if error["type"] == "value_error":  # raised by the dataclass itself, in its own words
+        return f"{key}: {error['ctx']['error']}" if key else str(error["ctx"]["error"])
     if error in kinds:
-        same = [
-            e for e in kinds if len(e["loc"]) == len(error["loc"]) and e["input"] == error["input"]
-        ]
+        depth, value = len(error["loc"]), error["input"]
+        same = [e for e in kinds if len(e["loc"]) == depth and e["input"] == value]
         expected = " or ".join(e["ctx"]["expected"] for e in same)
     else:
-        expected = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+        expected = error["msg"].removeprefix("Input should be ")
     return f"{key}: expected {expected}, got {error['input']!r}"
 
 

@@ -105,7 +105,7 @@ def test_an_empty_file_changes_nothing_and_references_are_resolved(tmp_path: Pat
         (["policy.kind=flta"], ["policy.kind:", "'flat' or 'ramp' or 'nested'", "'flta'"]),
         (["policy=5"], ["policy", "an object", "5"]),
         (["policy.kind=ramp", "policy.start=soon"], ["policy.start:", "number", "'soon'"]),
-        (["steps=0"], ["steps must be positive"]),
+        (["steps=0"], ["config: steps must be positive"]),
         (["steps"], ["'steps'", "expected key=value"]),
         (["=3"], ["'=3'", "expected key=value"]),
         (["steps=${nowhere}"], ["nowhere"]),

@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import io
 import math
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
@@ -84,6 +85,13 @@ class Pretrain:
     threads: int = 1
     log_every: int = 20
     checkpoint_every: int = 200
+
+    def __post_init__(self) -> None:
+        if self.checkpoint_every % self.log_every:
+            raise ConfigError(
+                f"checkpoint_every={self.checkpoint_every} is no multiple of log_every="
+                f"{self.log_every}: a resumed run would log means over other steps"
+            )
 
 
 # --- data --------------------------------------------------------------------------------------
@@ -426,12 +434,12 @@ def load_checkpoint(run: Run, model: nn.Module, optimizers: list[torch.optim.Opt
     return int(state["step"])
 
 
-def export(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """The model in bfloat16, with its tokenizer, as transformers loads it."""
+def export(model: Qwen3ForCausalLM, tokenizer: Path, folder: Path) -> None:
+    """The model in bfloat16, with the files of its tokenizer, as transformers loads it."""
     copy = Qwen3ForCausalLM(model.config)
     copy.load_state_dict(model.state_dict())
     copy.to(torch.bfloat16).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    shutil.copytree(tokenizer, folder, dirs_exist_ok=True)
 
 
 def pretrain(settings: Pretrain) -> Path:
@@ -485,7 +493,7 @@ def pretrain(settings: Pretrain) -> Path:
             ):
                 save_checkpoint(run, step + 1, model, optimizers)
     if accelerator.is_main_process:
-        export(model, tokenizer, run.folder / "model")
+        export(model, run.folder / "tokenizer", run.folder / "model")
     accelerator.wait_for_everyone()
     return run.folder / "model"
 

@@ -34,7 +34,7 @@ TINY = script.Architecture(hidden=32, layers=1, heads=2, intermediate=32)
 
 def settings(folder: Path, **changes: object) -> object:
     tiny = {"problems": 24, "canvas": 96, "vocabulary": 400, "model": TINY, "steps": 6, "batch": 4}
-    pace = {"warmup": 2, "log_every": 2, "checkpoint_every": 3}
+    pace = {"warmup": 2, "log_every": 1, "checkpoint_every": 3}
     return script.Pretrain(**{"run": str(folder), **tiny, **pace, **changes})
 
 
@@ -214,6 +214,8 @@ def test_a_resumed_run_repeats_the_unbroken_one_bitwise(
     for name in ("model.safetensors", "config.json", "tokenizer.json"):
         assert (whole / name).read_bytes() == (broken / name).read_bytes(), name
     assert state(whole.parent) == state(broken.parent)
+    logs = [folder.parent / "metrics.jsonl" for folder in (whole, broken)]
+    assert logs[0].read_text() == logs[1].read_text() and logs[0].read_text().count("\n") == 6
 
 
 def state(folder: Path) -> dict[str, list[float]]:
@@ -273,6 +275,11 @@ def test_another_config_in_the_same_folder_is_refused(tmp_path: Path) -> None:
 def test_fewer_problems_than_a_batch_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"problems.*batch=64"):
         script.pretrain(settings(tmp_path / "run", batch=64))
+
+
+def test_checkpoints_fall_on_logged_steps(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="checkpoint_every=3 is no multiple of log_every=2"):
+        settings(tmp_path, log_every=2)
 
 
 def test_the_command_line(
