@@ -77,6 +77,8 @@ def _explain(cls: type, errors: list[ErrorDetails]) -> str:
         near = get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}? " if near else ""
         return f"unknown key {key!r} = {error['input']!r}; {hint}known keys: {', '.join(known)}"
+    if error["type"] == "missing":
+        return f"{key}: a value is required, none came"
     if error["type"] == "value_error":  # raised by the dataclass itself, in its own words
         return f"{key}: {error['ctx']['error']}" if key else str(error["ctx"]["error"])
     if error in kinds:

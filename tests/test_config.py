@@ -34,8 +34,15 @@ class Nested:
 
 
 @dataclass(frozen=True)
+class Exact:
+    value: float
+    kind: Literal["exact"] = "exact"
+
+
+@dataclass(frozen=True)
 class Model:
     layers: int = 4
+    exact: Exact | None = None
     rates: tuple[float, ...] = (0.1,)
 
 
@@ -105,6 +112,7 @@ def test_an_empty_file_changes_nothing_and_references_are_resolved(tmp_path: Pat
         (["policy.kind=flta"], ["policy.kind:", "'flat' or 'ramp' or 'nested'", "'flta'"]),
         (["policy=5"], ["policy", "an object", "5"]),
         (["policy.kind=ramp", "policy.start=soon"], ["policy.start:", "number", "'soon'"]),
+        (["model.exact.kind=exact"], ["model.exact.value:", "required"]),
         (["steps=0"], ["config: steps must be positive"]),
         (["steps"], ["'steps'", "expected key=value"]),
         (["=3"], ["'=3'", "expected key=value"]),
