@@ -59,13 +59,21 @@ class Positions:
     col: np.ndarray
     row_N: Tensor
     col_N: Tensor
+    lengths: np.ndarray | None = None
+    """Real columns of each canvas row, where rows start at column 0; None: look at ``real_BL``."""
 
     @classmethod
-    def of(cls, row: np.ndarray, col: np.ndarray, device: torch.device | str = "cpu") -> Positions:
+    def of(
+        cls,
+        row: np.ndarray,
+        col: np.ndarray,
+        device: torch.device | str = "cpu",
+        lengths: np.ndarray | None = None,
+    ) -> Positions:
         """Positions from host indices (any integer type, equal lengths)."""
         row, col = row.astype(np.int64), col.astype(np.int64)
         both = torch.from_numpy(np.stack([row, col])).to(device, non_blocking=True)
-        return cls(row, col, both[0], both[1])
+        return cls(row, col, both[0], both[1], lengths)
 
     def __len__(self) -> int:
         return len(self.row)

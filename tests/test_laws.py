@@ -363,17 +363,24 @@ class Synchronisations(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("plan", plans())
+@pytest.mark.parametrize(
+    ("plan", "model"),
+    [
+        *((plan, table()) for plan in plans()),
+        (SamplingPlan(), tiny_transformer(VOCAB, mask_id=MASK, terminator_ids=(END,))),
+    ],
+)
 def test_at_most_one_synchronisation_a_step(
-    plan: SamplingPlan, monkeypatch: pytest.MonkeyPatch
+    plan: SamplingPlan, model: Denoiser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on an accelerator: nothing but the one fetch may wait for the device."""
+    """As on an accelerator: nothing but the one fetch may wait for the device, also where rows of
+    unequal lengths join and leave."""
     for module in (truncation, draw_module):
         monkeypatch.setattr(module, "free_to_ask", lambda x: False)
     fetched = []
     fetch = engine_module._fetch
     monkeypatch.setattr(engine_module, "_fetch", lambda t: fetched.append(1) or fetch(t))
-    engine = Engine(table(), capacity=3)
+    engine = Engine(model, capacity=3)
     engine.admit([request(plan, i) for i in range(5)])
     while engine.live or engine.pending:
         fetched.clear()

@@ -365,7 +365,8 @@ class Engine:
             for row, columns in zip(turn.rows, turn.columns, strict=True):
                 row_N.append(np.full(len(columns), place[id(row)]))
                 col_N.append(columns)
-        ask = Positions.of(np.concatenate(row_N), np.concatenate(col_N), canvas.device)
+        lengths = np.array([len(row.open) for row in self._rows])
+        ask = Positions.of(np.concatenate(row_N), np.concatenate(col_N), canvas.device, lengths)
         ends = np.cumsum([turn.size for turn in turns]).tolist()
         spans = [slice(end - turn.size, end) for turn, end in zip(turns, ends, strict=True)]
         late = all(turn.can_draw_late for turn in turns)

@@ -116,7 +116,7 @@ class TransformerDenoiser(nn.Module):
     def _read(self, tokens_BL: Tensor, canvas: Canvas, ask: Positions) -> Tensor:
         """Hidden states ``[N, d]`` that predict the asked positions."""
         real_BL, position_BL = canvas.real_BL, canvas.position_BL
-        padded, padded_left = self._padding(real_BL)
+        padded, padded_left = self._padding(real_BL, ask)
         source_N = ask.col_N
         if self.readout_shift:
             source_N = _previous_real(real_BL)[ask.row_N, ask.col_N]
@@ -137,12 +137,14 @@ class TransformerDenoiser(nn.Module):
             return self.attention.mask(real_BL, position_BL)
         return real_BL.long()  # other implementations build their own from the padding
 
-    def _padding(self, real_BL: Tensor) -> tuple[bool, bool]:
+    def _padding(self, real_BL: Tensor, ask: Positions) -> tuple[bool, bool]:
         """Whether any column, and whether any first column, is unreal.
 
-        Looking costs a wait for the device, so it is done once per tensor: a canvas keeps its
-        ``real_BL`` from step to step until its rows change.
+        Where the asker does not say, looking costs a wait for the device, so it is done once per
+        tensor: a canvas keeps its ``real_BL`` from step to step until its rows change.
         """
+        if ask.lengths is not None:
+            return bool((ask.lengths < real_BL.shape[1]).any()), False
         if self._layout is None or self._layout[0] is not real_BL:
             some, first = torch.stack([~real_BL.all(), ~real_BL[:, 0].all()]).tolist()
             self._layout = (real_BL, some, first)
