@@ -11,8 +11,9 @@ pytest.importorskip("gguf")
 
 
 @pytest.mark.slow
-def test_smollm2_reads_as_transformers_does() -> None:
+def test_smollm2_reads_as_transformers_does(capsys: pytest.CaptureFixture[str]) -> None:
     loaded = load("smollm2")
+    assert capsys.readouterr() == ("", ""), "no progress bars"
     denoiser, tokenizer = loaded.denoiser, loaded.tokenizer
     assert (loaded.decoder, loaded.family, loaded.parameters) == ("ar", "stock", 134_515_008)
     assert set(tokenizer.convert_ids_to_tokens(denoiser.terminator_ids)) == {

@@ -7,7 +7,8 @@ file only refuses what would load incompletely or would not be the function its 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +80,15 @@ def _need_gguf() -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' progress bars, which would tear the caller's output."""
+    """Without progress bars, which would tear the caller's output.
+
+    Some of them ask transformers' switch; the GGUF reader's writes to stderr whatever it says.
+    """
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
-        yield
+        with redirect_stderr(StringIO()):
+            yield
     finally:
         if shown:
             transformers_logging.enable_progress_bar()
