@@ -33,7 +33,8 @@ Tree = dict[str, Tensor]
 Readout = Callable[[Tensor, slice], Tree]
 """``readout(logits_nV, where)``: float32 logits of the asked positions ``where`` (a slice of 0..N) to a
 tree of ``[n, ...]`` tensors. Pure and row-wise: the chunking is the denoiser's business and must not
-change a result. It may overwrite ``logits_nV``."""
+change a result. It may overwrite ``logits_nV`` unless there is a second look, which may be given the
+same ones."""
 
 
 class Reread(NamedTuple):

@@ -22,7 +22,6 @@ ADD = Prompt("add", "def add(a, b):")
 
 
 def toy(denoiser: Any, *, limit: int = 999, name: str = "toy", family: str = "toy") -> Any:
-    denoiser.model = SimpleNamespace(config=SimpleNamespace(max_position_embeddings=limit))
     return SimpleNamespace(
         name=name,
         denoiser=denoiser,
@@ -31,6 +30,7 @@ def toy(denoiser: Any, *, limit: int = 999, name: str = "toy", family: str = "to
         decoder="ar" if denoiser.causal else "diffusion",
         canvas=None,
         steps=None,
+        limit=limit,
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -445,4 +445,4 @@ def test_blocks_share_the_steps_and_skip_what_is_given() -> None:
         for columns in ([1, 2, 3, 4], [5], [14, 15, 16], [17, 18, 19, 20])
     ]
     assert row.nfe == 2 + 1 + 2 + 1  # 7 steps over four blocks: 2, 2, 2, 1; one position needs one
-    assert all(a.max() < b.min() for a, b in zip(steps, steps[1:], strict=False))
+    assert all(a.max() < b.min() for a, b in pairwise(steps))

@@ -217,12 +217,19 @@ class Engine:
                 autoregressive.check(request, self.denoiser)
             self._pending.append(request)
 
-    def cancel(self, ids: Iterable[str]) -> None:
-        """Drop requests; the next step reports them as cancelled, with what they had so far."""
-        ids = set(ids)
-        waiting = [r for r in self._pending if r.id in ids]
-        live = [row.request for row in self._rows if row.request.id in ids]
-        self._pending = deque(r for r in self._pending if r.id not in ids)
+    def cancel(self, which: Iterable[str | tuple[str, int]]) -> None:
+        """Drop requests, by id (all samples) or by (id, sample).
+
+        The next step reports them as cancelled, with what they had so far.
+        """
+        named = set(which)
+
+        def dropped(request: Request) -> bool:
+            return request.id in named or (request.id, request.sample) in named
+
+        waiting = [r for r in self._pending if dropped(r)]
+        live = [row.request for row in self._rows if dropped(row.request)]
+        self._pending = deque(r for r in self._pending if not dropped(r))
         self._cancelled += [r for r in waiting + live if r not in self._cancelled]
 
     @torch.no_grad()

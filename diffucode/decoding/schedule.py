@@ -135,10 +135,10 @@ class EntropyBound:
 class DreamGrid:
     """The published Dream/DiffuCoder count: trunc(mean open * (1 - s / t)) on linspace(1, eps).
 
-    In float32, with its quirks: at steps = L the first step commits nothing and the last one two
-    (diffucoder.md 1.1.3), and the number is a batch mean. Here it is capped at what a row has open,
-    and rows the last step leaves behind are finished in one more, where the published loop writes the
-    mask over given tokens or leaves masks in the output.
+    In float32, with its quirks: at steps = L the first step commits nothing and the last one two,
+    and the number is a batch mean (``_sample`` in Dream's generation_utils). Here it is capped at
+    what a row has open, and rows that the last step leaves behind are finished in one more, where the
+    published loop writes the mask over given tokens or leaves masks in the output.
     """
 
     steps: int = 512

@@ -16,17 +16,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
 from diffucode.decoding.engine import Finished
 from diffucode.decoding.plan import Request
 from diffucode.errors import PromptError
 from diffucode.generate.job import Answer, before_any
-from diffucode.generate.prompted import limit_of
 from diffucode.generate.settings import GenerateConfig, edits, plan
 from diffucode.generate.tokenizer import Tokenizer, text_of
-from diffucode.protocols import EditContext
+from diffucode.sampling.edits import BanInside
 
 if TYPE_CHECKING:
     from diffucode.models.load import Loaded
@@ -60,21 +56,6 @@ class Holes:
     def filled(self, fills: Sequence[str]) -> str:
         """The file with its holes filled."""
         return "".join(a + b for a, b in zip(self.given, (*fills, ""), strict=True))
-
-
-@dataclass(frozen=True)
-class BanInside:
-    """Never draw these ids where given text still follows: a logit edit."""
-
-    ids: tuple[int, ...]
-
-    def __call__(self, logits_nV: Tensor, context: EditContext) -> Tensor:
-        canvas = context.canvas
-        last_B = (canvas.given_BL * (canvas.position_BL + 1)).amax(1) - 1
-        inside_n = canvas.start_B[context.row_n] + context.offset_n < last_B[context.row_n]
-        banned_V = torch.zeros(logits_nV.shape[1], dtype=torch.bool, device=logits_nV.device)
-        banned_V[list(self.ids)] = True
-        return logits_nV.masked_fill_(inside_n[:, None] & banned_V, -torch.inf)
 
 
 @dataclass(frozen=True)
@@ -127,14 +108,14 @@ def prepare_infill(loaded: Loaded, id: str, text: str, config: GenerateConfig) -
             put(encode_exactly(tokenizer, piece, first=number == 0), False)
         if not last:
             put([0] * holes.lengths[number], True)
-    if len(tokens) > (limit := limit_of(loaded)):
+    if len(tokens) > (limit := loaded.limit):
         raise PromptError(
             f"{id}: {len(tokens)} tokens, {sum(opened)} of them in holes, are over the model's limit "
             f"of {limit}"
         )
     terminators = loaded.denoiser.terminator_ids
     changes = (*edits(config, tokenizer, terminators), BanInside(terminators))
-    chosen = plan(config, sum(opened), changes)  # type: ignore[arg-type]
+    chosen = plan(config, sum(opened), changes)
     return [
         Infill(Request(id, tuple(tokens), tuple(opened), chosen, config.seed, sample), holes)
         for sample in range(config.samples)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -104,7 +103,7 @@ def prepare(loaded: Loaded, prompts: Iterable[Prompt], config: GenerateConfig) -
 
     Raises PromptError for an empty prompt, a repeated id, and a style that the model does not have.
     """
-    speaker, limit = speaker_of(loaded), limit_of(loaded)
+    speaker, limit = speaker_of(loaded), loaded.limit
     kept: list[tuple[str, Rendered, tuple[int, ...], int]] = []
     refused: list[Refusal] = []
     seen: set[str] = set()
@@ -127,12 +126,6 @@ def prepare(loaded: Loaded, prompts: Iterable[Prompt], config: GenerateConfig) -
     changes = edits(config, loaded.tokenizer, loaded.denoiser.terminator_ids)
     pace = loaded.canvas / loaded.steps if loaded.canvas and loaded.steps else None
     return Prepared(tuple(kept), tuple(refused), changes, pace, config)
-
-
-def limit_of(loaded: Loaded) -> int:
-    """Positions that the model was built for; a recurrent model states none."""
-    limit: int = getattr(loaded.denoiser.model.config, "max_position_embeddings", sys.maxsize)
-    return limit
 
 
 def new_tokens(prompt: int, limit: int, asked: int | None, usual: int | None) -> int | None:

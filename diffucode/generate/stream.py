@@ -11,7 +11,7 @@ what is committed from the answer's start without a gap, so it never stops on a 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -120,13 +120,8 @@ def stream(
         now = time.perf_counter()
         ended = [(rows.pop((f.request.id, f.request.sample)), f) for f in step.finished]
         yield Frame(step, tuple(_completion(loaded, row, f, now) for row, f in ended))
-        engine.cancel(_to_cancel(rows))
+        engine.cancel(key for key, row in rows.items() if row.stopped)
         began = time.perf_counter()
-
-
-def _to_cancel(rows: Mapping[tuple[str, int], _Row]) -> set[str]:
-    """Ids whose live rows have all stopped: the engine cancels by id, all samples at once."""
-    return {id for id, _ in rows} - {id for (id, _), row in rows.items() if not row.stopped}
 
 
 def _completion(loaded: Loaded, row: _Row, finished: Finished, now: float) -> Completion:

@@ -55,9 +55,8 @@ def read_out(
             trees.append(_recomputed(hidden_Nd[where], head, readout, where))
             continue
         logits_nV = head(hidden_Nd[where])
-        # The readout may overwrite its logits: what is kept must be another tensor.
         kept_NV = logits_nV if keep else None
-        trees.append(readout(logits_nV.to(torch.float32, copy=keep), where))
+        trees.append(readout(logits_nV.float(), where))
     tree = {name: torch.cat([part[name] for part in trees]) for name in trees[0]}
     if then is None:
         return tree

@@ -11,6 +11,7 @@ No remote code is ever run and no pickle opened, whatever a checkpoint asks for.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +75,12 @@ class Loaded:
     """Default number of decoding steps, where the checkpoint states one."""
     config: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """config.json as it was found."""
+
+    @property
+    def limit(self) -> int:
+        """Positions that the model was built for; a very large number where it does not say."""
+        config = self.denoiser.model.config.get_text_config()
+        return int(getattr(config, "max_position_embeddings", sys.maxsize))
 
 
 def load(

@@ -25,6 +25,23 @@ class Ban:
 
 
 @dataclass(frozen=True)
+class BanInside:
+    """Never draw these ids where given text still follows: terminators inside a hole."""
+
+    ids: tuple[int, ...]
+    kind: Literal["ban_inside"] = "ban_inside"
+
+    def __call__(self, logits_nV: Tensor, context: EditContext) -> Tensor:
+        canvas = context.canvas
+        position_n = canvas.start_B[context.row_n] + context.offset_n
+        last_B = (canvas.given_BL * (canvas.position_BL + 1)).amax(1) - 1
+        inside_n = position_n < last_B[context.row_n]
+        banned_V = torch.zeros(logits_nV.shape[1], dtype=torch.bool, device=logits_nV.device)
+        banned_V.index_fill_(0, _ids(self.ids, logits_nV), True)
+        return logits_nV.masked_fill_(inside_n[:, None] & banned_V, -math.inf)
+
+
+@dataclass(frozen=True)
 class Bias:
     """Add a constant to the logits of some ids (OpenAI's ``logit_bias``).
 
@@ -74,7 +91,7 @@ class Repetition:
         return penalised.where(seen_BV[context.row_n, :vocab], logits_nV)
 
 
-Edit = Ban | Bias | Repetition
+Edit = Ban | BanInside | Bias | Repetition
 
 
 def _ids(ids: tuple[int, ...], logits_nV: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ def ranks(
     )
 
 
-# two positions whose order depends on what is looked at (temperature.md 8.0)
+# two positions whose order depends on what is looked at
 A_B = torch.tensor([[2.0, 0.0, 0.0, 0.0, 0.0], [2.1, 2.0, -6.0, -6.0, -6.0]])
 
 
@@ -104,7 +104,7 @@ CONFIDENCES = Scores(torch.tensor([0.9, 0.6, 0.3]), torch.tensor([0.9, 0.6, 0.3]
     ],
 )
 def test_worked_order_temperatures(scale: str, temperature: float, law: list[float]) -> None:
-    """temperature.md 0.6, as a law (chi-square, 20,000 rows) and as logged probabilities."""
+    """Confidences .9, .6, .3, as a law (chi-square, 20,000 rows) and as logged probabilities."""
     rows = 20_000
     ranking = ranks(CONFIDENCES, rows, temperature=temperature, scale=scale)
     first = ranking.rank_RL.argmin(1)
@@ -116,7 +116,7 @@ def test_worked_order_temperatures(scale: str, temperature: float, law: list[flo
 
 
 def test_order_logprob_is_sequential() -> None:
-    """temperature.md 0.6: dream scale 0.5, order (0, 1): -1.052677 together."""
+    """Dream scale 0.5, order (0, 1): -1.052677 together."""
     weights = CONFIDENCES.score_N[None].double() / 0.5
     logprob = plackett_luce(weights, torch.tensor([[0, 1, 2]]))
     assert math.isclose(logprob[0, :2].sum(), -1.052677, abs_tol=1e-5)

@@ -50,7 +50,7 @@ def published(total: int, steps: int) -> list[int]:
 
 
 def test_the_published_grid_and_its_quirks() -> None:
-    """diffucoder.md 1.1.3, every row of the table."""
+    """Counts of the published loop, run in float32."""
     for total in (128, 256, 512, 768):
         assert published(total, total) == [0] + [1] * (total - 2) + [2]
     counts = published(1024, 1024)
@@ -87,7 +87,7 @@ def candidates(**fields: list[float]) -> Candidates:
 
 
 def test_entropy_bound_worked_example() -> None:
-    """temperature.md 8.0: entropies [.05, .2, .4, .9, 1.5], bound .5 accepts the first three."""
+    """Entropies [.05, .2, .4, .9, 1.5], bound .5 accepts the first three."""
     entropy = [0.05, 0.2, 0.4, 0.9, 1.5]
     assert EntropyBound(0.5).accept(candidates(entropy=entropy)).tolist() == [
         [True] * 3 + [False] * 2

@@ -30,9 +30,7 @@ def hidden_states(dtype: torch.dtype = torch.float32) -> Tensor:
 def summary(logits_nV: Tensor, where: slice) -> Tree:
     assert logits_nV.dtype == torch.float32
     index_n = torch.arange(where.start, where.stop)
-    tree = {"lse": logits_nV.logsumexp(1), "index": index_n, "logits": logits_nV.clone()}
-    logits_nV.zero_()  # a readout may overwrite what it is given
-    return tree
+    return {"lse": logits_nV.logsumexp(1), "index": index_n, "logits": logits_nV.clone()}
 
 
 def every_third(tree: Tree) -> Reread:

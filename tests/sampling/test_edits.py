@@ -41,7 +41,7 @@ def test_repetition_equals_transformers_on_visible_tokens() -> None:
 
 
 def test_repetition_worked_numbers() -> None:
-    """temperature.md, test V7: z = [3, 2, 1, 0, -1], penalty 1.2."""
+    """z = [3, 2, 1, 0, -1], penalty 1.2."""
     canvas = Canvas.of([[0, 1, 2, 3, 4, 0]], [[False] * 5 + [True]], [(0, 0)], fill=0)
     z = torch.tensor([[3.0, 2.0, 1.0, 0.0, -1.0]])
     out = Repetition(1.2)(z, EditContext(torch.tensor([0]), torch.tensor([0]), canvas))

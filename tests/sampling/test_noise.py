@@ -99,7 +99,7 @@ def test_gumbel_law() -> None:
 
 
 def test_argmax_draws_from_the_softmax() -> None:
-    """temperature.md 0.5: z = [2, 1, 0] at tau 0.7."""
+    """z = [2, 1, 0] at tau 0.7."""
     n, tau = 200_000, 0.7
     scores = torch.tensor([2.0, 1.0, 0.0])
     noise = gumbel(*counters(n), Purpose.TOKEN, torch.arange(3).expand(n, 3))
@@ -109,7 +109,7 @@ def test_argmax_draws_from_the_softmax() -> None:
 
 
 def test_top_k_draws_plackett_luce() -> None:
-    """temperature.md 0.6: confidences .9, .6, .3 at order temperature .5, the first two drawn."""
+    """Confidences .9, .6, .3 at order temperature .5, the first two drawn."""
     n, tau = 200_000, 0.5
     scores = torch.tensor([0.9, 0.6, 0.3])
     noise = gumbel(*counters(n, seed=1), Purpose.ORDER, torch.arange(3).expand(n, 3))

@@ -40,7 +40,7 @@ def test_softmax_statistics(tau: float) -> None:
 
 
 def test_worked_entropies() -> None:
-    """temperature.md, test V0."""
+    """z = [2, 1, 0, -1] at three temperatures."""
     z = torch.tensor([[2.0, 1.0, 0.0, -1.0]])
     for tau, entropy in ((0.5, 0.455429), (1.0, 0.947537), (2.0, 1.245050)):
         assert abs(softmax(z, torch.tensor([tau])).entropy_n.item() - entropy) < 1e-6

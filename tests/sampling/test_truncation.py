@@ -68,7 +68,7 @@ def test_same_kept_set_in_float32_away_from_the_threshold(scale: float) -> None:
 
 
 def test_worked_kept_sets() -> None:
-    """temperature.md, test V7: z = [3, 2, 1, 0, -1]."""
+    """z = [3, 2, 1, 0, -1]."""
     z = torch.tensor([[3.0, 2.0, 1.0, 0.0, -1.0]])
     sizes = {
         Truncation(top_k=2): 2,
@@ -89,7 +89,7 @@ def test_ties_are_kept_or_dropped_together() -> None:
 
 
 def test_surprise_cap_and_its_floor() -> None:
-    """temperature.md 6.5: p = [.5, .25, .125, .0625, .0625], mu = 3 bits keeps three tokens."""
+    """p = [.5, .25, .125, .0625, .0625], mu = 3 bits keeps three tokens."""
     z = torch.tensor([[0.5, 0.25, 0.125, 0.0625, 0.0625]]).log()
     for mu, size in ((3.0 + 1e-5, 3), (4.0 + 1e-5, 5), (0.5, 1), (0.0, 1)):
         assert kept(z, 1.0, Truncation(), max_surprise_n=torch.tensor([mu])).sum() == size
