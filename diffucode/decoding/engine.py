@@ -213,6 +213,11 @@ class Engine:
                     f"request {request.id!r}: {len(request.tokens)} tokens, {len(request.open)} open "
                     f"flags, {sum(request.open)} of them set; expected equal lengths and at least one"
                 )
+            if request.regions is not None and len(request.regions) != len(request.tokens):
+                raise PlanError(
+                    f"request {request.id!r}: {len(request.regions)} region labels for "
+                    f"{len(request.tokens)} tokens; expected one each"
+                )
             if self.decoder == "ar":
                 autoregressive.check(request, self.denoiser)
             self._pending.append(request)
