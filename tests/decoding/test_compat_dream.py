@@ -1,13 +1,12 @@
 """``dream_plan`` against the published loop: the same commits at T = 0, the same law above."""
 
 import random
-from collections import Counter
 
 import pytest
 import torch
-from chisquare import p_of_same_law
 from published_loops import dream
 from side_by_side import (
+    least_p,
     model_logits,
     our_rows,
     pad_left,
@@ -145,24 +144,22 @@ def test_the_shorter_row_of_a_batch_stays_intact():
     ids=lambda options: "-".join(map(str, options.values())),
 )
 def test_same_law(options):
-    """Chi-square over the joint outcome, which tokens came in which order; eight tests at p > 0.001:
-    a correct program fails one of them for less than 1 % of the seeds, and the seed is fixed."""
-    draws, canvas, steps = 1500, 3, 3
-    denoiser = without_mask(TableDenoiser(6, mask_id=5, scale=1.0, seed=6))
+    """Chi-square on five views of the outcome (eight tests of five at p > 0.0002): a correct program
+    fails one of them for less than 1 % of the seeds, and the seed is fixed."""
+    draws, many, canvas, steps = 1500, 8000, 3, 3
+    # with this seed the order by entropy at T = 0.7 is another one than at T = 1
+    denoiser = without_mask(TableDenoiser(6, mask_id=5, scale=1.0, seed=5))
     logits = table_logits(denoiser, shifted=True)
     frames = dream(
         logits,
-        torch.tensor([[1]]).expand(draws, 1),
+        torch.tensor([[1]]).expand(many, 1),
         mask_id=5,
         max_new_tokens=canvas,
         steps=steps,
         **options,
     )
-    published = published_rows(frames, 5, [1 + canvas] * draws)
+    published = published_rows(frames, 5, [1 + canvas] * many)
     plan = dream_plan(steps=steps, **options)
     requests = [Request.completion("law", [1], canvas, plan, sample=i) for i in range(draws)]
     ours = our_rows(decode(denoiser, requests, capacity=32))
-    outcomes = [
-        Counter((tuple(r.tokens), tuple(r.step)) for r in rows) for rows in (ours, published)
-    ]
-    assert p_of_same_law(*outcomes) > 0.001
+    assert least_p(ours, published) > 0.0002
