@@ -13,7 +13,7 @@ Everything here is tensor arithmetic of fixed shape: nothing waits for the devic
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -55,6 +55,10 @@ class Asked:
     row_N: Tensor
     col_N: Tensor
     local_N: Tensor
+    offset_N: Tensor
+    """Position relative to the answer."""
+    region_N: Tensor | None
+    noise: Noise
     step_R: Tensor
     progress_R: Tensor
     length_R: Tensor
@@ -67,26 +71,14 @@ class Asked:
 
     def take(self, index: Tensor | slice) -> Asked:
         """The same rows, asked about fewer positions."""
-        parts = {name: getattr(self, name)[index] for name in ("row_N", "col_N", "local_N")}
-        return Asked(**{**self.__dict__, **parts})
-
-    @property
-    def offset_N(self) -> Tensor:
-        position_N = self.canvas.position_BL[self.row_N, self.col_N]
-        start_N = self.canvas.start_B[self.row_N]
-        return position_N - self.canvas.position_BL[self.row_N, start_N]
-
-    @property
-    def region_N(self) -> Tensor | None:
-        region_BL = self.canvas.region_BL
-        return None if region_BL is None else region_BL[self.row_N, self.col_N]
-
-    @property
-    def noise(self) -> Noise:
-        return Noise(
-            self.canvas.key_B2[self.row_N],
-            self.canvas.position_BL[self.row_N, self.col_N],
-            self.step_R[self.local_N],
+        return replace(
+            self,
+            row_N=self.row_N[index],
+            col_N=self.col_N[index],
+            local_N=self.local_N[index],
+            offset_N=self.offset_N[index],
+            region_N=None if self.region_N is None else self.region_N[index],
+            noise=Noise(*(part[index] for part in self.noise)),
         )
 
 

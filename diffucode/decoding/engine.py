@@ -32,6 +32,7 @@ from diffucode.decoding.schedule import Counted, DreamGrid, Pace
 from diffucode.decoding.trace import FLOATS, Trace, blank
 from diffucode.errors import ModelOutputError, PlanError
 from diffucode.protocols import Cache, Commits, Denoiser, Positions, State
+from diffucode.sampling.draw import Noise
 from diffucode.sampling.noise import key
 
 Decoder = Literal["diffusion", "ar"]
@@ -309,10 +310,11 @@ class Engine:
     def _retire(self, done: Sequence[_Row]) -> None:
         if not done:
             return
-        kept = [b for b, row in enumerate(self._rows) if row not in done]
+        gone = set(map(id, done))
+        kept = [b for b, row in enumerate(self._rows) if id(row) not in gone]
         self._rows = [self._rows[b] for b in kept]
         for plan, group in list(self._groups.items()):
-            stay = [i for i, row in enumerate(group.rows) if row not in done]
+            stay = [i for i, row in enumerate(group.rows) if id(row) not in gone]
             if not stay:
                 del self._groups[plan]
             elif len(stay) < len(group.rows):
@@ -344,8 +346,10 @@ class Engine:
                 return _Turn(plan, group.rows, list(range(len(columns))), columns, None)
             counts = np.array(
                 [
-                    min(len(column), plan.schedule.count(self._pace(row, group)))
-                    for row, column in zip(group.rows, columns, strict=True)
+                    min(len(column), plan.schedule.count(row.pace(mean)))
+                    for row, column, mean in zip(
+                        group.rows, columns, self._open_means(group), strict=True
+                    )
                 ]
             )
             picked = [i for i, count in enumerate(counts) if count]
@@ -361,11 +365,14 @@ class Engine:
         rows = [group.rows[i] for i in picked]
         return _Turn(plan, rows, picked, [columns[i] for i in picked], counts[picked])
 
-    def _pace(self, row: _Row, group: _Group) -> Pace:
-        peers = [row]
-        if isinstance(row.plan.schedule, DreamGrid):
-            peers = [peer for peer in group.rows if peer.step == row.step]
-        return row.pace(float(np.mean([peer.open.sum() for peer in peers])))
+    @staticmethod
+    def _open_means(group: _Group) -> list[float]:
+        """Open positions of each row; for the published loop their mean over rows of one step."""
+        opens = np.array([row.open.sum() for row in group.rows], dtype=np.float64)
+        if isinstance(group.rows[0].plan.schedule, DreamGrid):
+            _, same = np.unique([row.step for row in group.rows], return_inverse=True)
+            opens = (np.bincount(same, opens) / np.bincount(same))[same]
+        return [float(x) for x in opens]
 
     def _forward(self, turns: Sequence[_Turn]) -> tuple[list[Outcome], int]:
         """One pass through the model for all groups."""
@@ -398,14 +405,22 @@ class Engine:
         state = group.state
         if len(turn.picked) < len(group.rows):
             state = state.take(self._upload(np.array(turn.picked)))
+        row_N, col_N = ask.row_N[span], ask.col_N[span]
+        local_N = self._upload(np.repeat(np.arange(len(sizes)), sizes))
+        position_N = canvas.position_BL[row_N, col_N]
+        first_B = canvas.position_BL.gather(1, canvas.start_B[:, None])[:, 0]
+        region_BL = canvas.region_BL
         return Asked(
             plan=turn.plan,
             state=state,
             canvas=canvas,
             rows=len(turn.rows),
-            row_N=ask.row_N[span],
-            col_N=ask.col_N[span],
-            local_N=self._upload(np.repeat(np.arange(len(sizes)), sizes)),
+            row_N=row_N,
+            col_N=col_N,
+            local_N=local_N,
+            offset_N=position_N - first_B[row_N],
+            region_N=None if region_BL is None else region_BL[row_N, col_N],
+            noise=Noise(canvas.key_B2[row_N], position_N, step_R[local_N]),
             step_R=step_R,
             progress_R=done_R.float() / total_R.float(),
             length_R=total_R,

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from diffucode.errors import PlanError
 from diffucode.sampling.noise import Purpose, gumbel, perturb, uniform
-from diffucode.sampling.summary import Softmax, Top, row_sum
+from diffucode.sampling.summary import Softmax, Top, kept, row_sum
 
 OrderScale = Literal["power", "dream"]
 Ties = Literal["leftmost", "rightmost", "random"]
@@ -156,7 +156,7 @@ def measure(
     total_n, entropy_n = soft.total_n, soft.entropy_n
     first_n, second_n = top.logit_nK[:, 0], top.logit_nK[:, min(1, top.logit_nK.shape[1] - 1)]
     if cut_n is not None:
-        kept_nV = soft.weight_nV.where(z_nV >= cut_n[:, None], 0.0)
+        kept_nV = kept(soft.weight_nV, z_nV, cut_n)
         total_n = row_sum(kept_nV)
         exponent_nV = (z_nV - soft.max_n[:, None]).div_(soft.tau_n[:, None]).clamp_(min=-1e4)
         entropy_n = (total_n.log() - row_sum(exponent_nV.mul_(kept_nV)) / total_n).clamp(min=0)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from diffucode.sampling.noise import COLD, Purpose, uniform
-from diffucode.sampling.summary import largest, row_sum, softmax
+from diffucode.sampling.summary import kept, largest, row_sum, softmax
 from diffucode.sampling.truncation import Truncation, cut, free_to_ask, where_needed
 
 
@@ -86,8 +86,8 @@ def draw(
     if top.logit_nK.shape[1] < z_nV.shape[1]:
 
         def rest(r: Tensor | slice) -> Tensor:
-            kept = soft.weight_nV[r].where(z_nV[r] >= cut_n[r, None], 0.0)
-            return kept.scatter_(1, top.id_nK[r], 0.0)
+            weight = kept(soft.weight_nV[r], z_nV[r], cut_n[r])
+            return weight.scatter_(1, top.id_nK[r], 0.0)
 
         outside_n = (cut_n <= top.logit_nK[:, -1]) & ~cold_n
         mass_n = where_needed(

@@ -9,16 +9,17 @@ rows stand beside it, nor on the number of threads.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 _BLOCK = 128
-_NEGLIGIBLE, _FLOOR = -80.0, -1e4
-"""Exponents below the first become the second, which stands for -inf: exp(-1e4) is 0, and 0 * -1e4 is
-0 where 0 * -inf is nan. No 52-bit uniform can draw a weight below e**-80 of the largest, and the
-subnormal numbers that exp would make of it are an order of magnitude slower than all others."""
+_NEGLIGIBLE = -80.0
+"""Exponents stop here, and what stands here weighs 0: no 52-bit uniform can draw a weight below e**-80
+of the largest, -inf times 0 would be nan in the entropy, and exp takes ten times as long on arguments
+whose result is subnormal or 0."""
 
 
 class Top(NamedTuple):
@@ -54,6 +55,15 @@ def row_sum(x_nV: Tensor) -> Tensor:
     return blocks.sum(-1).sum(-1) + x_nV[:, whole:].sum(-1)
 
 
+def kept(weight_nV: Tensor, z_nV: Tensor, cut_n: Tensor) -> Tensor:
+    """The weights of logits at or above the cut, 0 elsewhere; a new tensor.
+
+    A product with a float mask: on a CPU it takes a tenth of the time of ``torch.where``.
+    """
+    mask_nV = torch.empty_like(weight_nV)
+    return torch.ge(z_nV.detach(), cut_n.detach()[:, None], out=mask_nV).mul_(weight_nV)
+
+
 def largest(z_nV: Tensor, k: int) -> Top:
     """The k largest logits of each row (all of them where V < k), without a full sort."""
     n, vocab = z_nV.shape
@@ -79,8 +89,8 @@ def softmax(z_nV: Tensor, tau_n: Tensor) -> Softmax:
     max_n = z_nV.amax(1)
     exponent_nV = z_nV - max_n[:, None]
     exponent_nV /= tau_n[:, None]
-    torch.threshold_(exponent_nV, _NEGLIGIBLE, _FLOOR)
-    weight_nV = exponent_nV.exp()
+    weight_nV = exponent_nV.clamp_(min=_NEGLIGIBLE).exp()
+    torch.threshold_(weight_nV, 1.001 * math.exp(_NEGLIGIBLE), 0.0)
     total_n = row_sum(weight_nV)
     entropy_n = total_n.log() - row_sum(exponent_nV.mul_(weight_nV)) / total_n
     return Softmax(weight_nV, total_n, entropy_n.clamp_(min=0), max_n, tau_n)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from diffucode.errors import PlanError
-from diffucode.sampling.summary import Softmax, Top, row_sum
+from diffucode.sampling.summary import Softmax, Top, kept, row_sum
 
 _RETAINED = 64
 
@@ -137,7 +137,7 @@ def _kept_mass(
     kept_n = where_needed(
         beyond_n,
         kept_n,
-        lambda r: row_sum(soft.weight_nV[r] * (z_nV[r] >= cut_n[r, None])).double(),
+        lambda r: row_sum(kept(soft.weight_nV[r], z_nV[r], cut_n[r])).double(),
     )
     return torch.where(uncut, soft.total_n.double(), kept_n)
 
@@ -149,13 +149,13 @@ def _threshold(z_nV: Tensor, weight_nV: Tensor, goal_n: Tensor) -> Tensor:
     fixed number of passes instead of a sort.
     """
     bits = torch.int32 if z_nV.dtype == torch.float32 else torch.int64
-    low_n, high_n = (_ordered(x.contiguous().view(bits)) for x in (z_nV.amin(1), z_nV.amax(1)))
-    order_nV = _ordered(z_nV.contiguous().view(bits))
+    low_n, high_n = (_ordered(x.view(bits)) for x in z_nV.aminmax(dim=1))
     goal_n = goal_n.to(weight_nV.dtype)
+    larger_nV = torch.empty_like(weight_nV)
     for _ in range(torch.iinfo(bits).bits):
         middle_n = (low_n & high_n) + ((low_n ^ high_n) >> 1)
-        larger_nV = weight_nV.where(order_nV > middle_n[:, None], 0.0)
-        enough_n = row_sum(larger_nV) < goal_n
+        torch.gt(z_nV, _ordered(middle_n).view(z_nV.dtype)[:, None], out=larger_nV)
+        enough_n = row_sum(larger_nV.mul_(weight_nV)) < goal_n
         high_n = torch.where(enough_n, middle_n, high_n)
         low_n = torch.where(enough_n, low_n, torch.minimum(middle_n + 1, high_n))
     return _ordered(high_n).view(z_nV.dtype)
