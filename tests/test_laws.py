@@ -446,3 +446,17 @@ def test_blocks_share_the_steps_and_skip_what_is_given() -> None:
     ]
     assert row.nfe == 2 + 1 + 2 + 1  # 7 steps over four blocks: 2, 2, 2, 1; one position needs one
     assert all(a.max() < b.min() for a, b in pairwise(steps))
+
+
+def test_rows_that_sit_a_step_out_keep_their_memory() -> None:
+    """A cosine schedule skips steps, others than its neighbour's; Mirostat remembers through them."""
+    plan = SamplingPlan(
+        MirostatV2(target=1.0), order=Random(), schedule=CosineQuota(30), retire=False
+    )
+    requests = [Request.completion(f"q{n}", [1], n, plan) for n in (24, 7, 16)]
+    alone = [decode(table(), [r])[0] for r in requests]
+    engine = Engine(table(), capacity=3)
+    steps = list(run(engine, requests))
+    assert any(0 < len(step.rows) < 3 for step in steps[:-6])  # some sat out while others went on
+    finished = {f.request.id: f for step in steps for f in step.finished}
+    assert all(same(a, finished[a.request.id]) for a in alone)

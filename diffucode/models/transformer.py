@@ -28,7 +28,7 @@ from diffucode.decoding.canvas import Canvas
 from diffucode.errors import CanvasError
 from diffucode.models.attention import Attention
 from diffucode.models.cache import KVCache
-from diffucode.models.head import HEAD_BYTES, chunk_rows, read_out
+from diffucode.models.head import HEAD_BYTES, HeadLinear, chunk_rows, read_out
 from diffucode.protocols import Cache, Positions, Readout, Then, Tree
 
 
@@ -64,6 +64,8 @@ class TransformerDenoiser(nn.Module):
         self._open_id = next((i for i in (mask_id, *terminator_ids) if i is not None), 0)
         self._chunk = chunk_rows(self.vocab_size, head_bytes)
         self._layout: tuple[Tensor, bool, bool] | None = None
+        if type(model.get_output_embeddings()) is nn.Linear:
+            model.set_output_embeddings(HeadLinear.of(model.get_output_embeddings()))
         if getattr(model.config, "is_causal", True) != self.causal:
             model.config.is_causal = self.causal
 
@@ -102,13 +104,9 @@ class TransformerDenoiser(nn.Module):
         return read_out(hidden_Nd, self._head, readout, then, self._chunk)
 
     def _head(self, hidden_nd: Tensor) -> Tensor:
-        rows = len(hidden_nd)
-        self.rows_read += rows
-        if 1 < rows < 4 and hidden_nd.device.type == "cpu":
-            # BLAS takes longer for two or three rows of a wide head than for four
-            hidden_nd = nn.functional.pad(hidden_nd, (0, 0, 0, 4 - rows))
+        self.rows_read += len(hidden_nd)
         logits_nV: Tensor = self.model.get_output_embeddings()(hidden_nd)
-        return logits_nV[:rows]
+        return logits_nV
 
     def _body(self, **inputs: Any) -> Tensor:
         self.calls += 1

@@ -6,7 +6,7 @@ import pytest
 
 from diffucode.decoding.engine import Engine, decode, run
 from diffucode.decoding.plan import Request, SamplingPlan, dream_plan, llada_plan
-from diffucode.decoding.schedule import EntropyBound, Quota
+from diffucode.decoding.schedule import EntropyBound, Quota, reveal_share
 from diffucode.errors import ModelOutputError, PlanError
 from diffucode.models.toy import TableDenoiser
 from diffucode.sampling.temperature import Constant, Regions
@@ -96,3 +96,24 @@ def test_an_empty_engine_has_nothing_to_do() -> None:
     assert (step.rows, step.finished, step.calls) == ((), (), 0)
     engine.cancel(["nobody"])
     assert engine.step().finished == ()
+
+
+def test_the_published_count_is_a_batch_mean_that_no_row_exceeds() -> None:
+    """Rows of 10 and 4 open positions, 4 steps: each commits trunc(mean * (1 - s / t)) at most."""
+    steps = 4
+    share = reveal_share(steps, 1e-3)
+    requests = [Request.completion(f"r{n}", [1], n, dream_plan(steps=steps)) for n in (10, 4)]
+    left, expected = {"r10": 10, "r4": 4}, []
+    for step in range(steps + 1):
+        live = [n for n in left.values() if n]
+        mean = sum(live) / len(live) if live else 0
+        count = int(mean * (1 if step == steps - 1 else share[min(step, steps - 1)]))
+        count = max(live) if step == steps and live else count
+        expected.append({name: min(n, count) for name, n in left.items() if min(n, count)})
+        left = {name: n - min(n, count) for name, n in left.items()}
+    happened = [
+        {row.id: len(row.positions) for row in step.rows}
+        for step in run(Engine(TableDenoiser()), requests)
+    ]
+    assert happened == [commits for commits in expected if commits]
+    assert expected[0] == {"r10": 1, "r4": 1}  # a mean of 7 opens one, where 10 alone would open 2

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffucode.models.head import chunk_rows, read_out
+from diffucode.models.head import HeadLinear, chunk_rows, read_out
 from diffucode.protocols import Reread, Tree
 
 N, D, V = 150, 6, 11
@@ -101,3 +101,15 @@ def test_a_training_step_saves_no_logits() -> None:
 def test_chunks_are_cut_by_bytes_but_not_below_64_rows() -> None:
     assert chunk_rows(1024, 4 * 1024 * 100) == 100
     assert chunk_rows(1024, 1) == 64
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_few_rows_are_the_same_product(bias: bool) -> None:
+    plain = torch.nn.Linear(D, V, bias=bias)
+    head = HeadLinear.of(plain)
+    assert dict(head.named_parameters()).keys() == dict(plain.named_parameters()).keys()
+    assert head.weight is plain.weight
+    for rows in (1, 2, 3, 8, 9):
+        x = hidden_states()[:rows]
+        torch.testing.assert_close(head(x), plain(x), rtol=1e-5, atol=1e-5)
+        assert head(x).is_contiguous()
