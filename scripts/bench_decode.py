@@ -75,7 +75,7 @@ class Sizes:
 
 
 FULL = Sizes(small_repeats=7, small_canvas=64, repeats=7, canvas=32, flat_canvas=32)
-QUICK = Sizes(small_repeats=3, small_canvas=24, repeats=1, canvas=32, flat_canvas=8)
+QUICK = Sizes(small_repeats=3, small_canvas=32, repeats=1, canvas=32, flat_canvas=8)
 SHRUNK = Sizes(1, 6, 1, 6, 6, 2_000, prompt=8, small_hidden=32, small_layers=1, hidden=32, layers=1)
 
 

@@ -186,6 +186,7 @@ class Engine:
         self._canvas: Canvas | None = None
         self._cache: Cache | None = None
         self._number = 0
+        self._device = denoiser.device
         self._terminators = np.array(denoiser.terminator_ids, dtype=np.int64)
         self._fill: int = next(
             (i for i in (denoiser.mask_id, *denoiser.terminator_ids) if i is not None), 0
@@ -270,7 +271,7 @@ class Engine:
             [key(request.seed, request.id, request.sample) for request in fresh],
             fill=self._fill,
             regions=_regions(fresh),
-            device=self.denoiser.device,
+            device=self._device,
         )
         self._canvas = canvas if self._canvas is None else self._canvas.cat(canvas, fill=self._fill)
         if self.decoder == "ar":
@@ -279,7 +280,7 @@ class Engine:
             self._cache = self._cache.cat(cache) if joined else cache  # type: ignore[union-attr,arg-type]
         self._rows += rows
         for row in rows:
-            state = row.plan.temperature.start(1, self.denoiser.device)
+            state = row.plan.temperature.start(1, self._device)
             group = self._groups.get(row.plan)
             if group is None:
                 self._groups[row.plan] = _Group([row], state)
@@ -531,7 +532,7 @@ class Engine:
         return Finished(row.request, row.trace.token.copy(), row.trace, reason, row.step, row.nfe)
 
     def _upload(self, host: np.ndarray) -> Tensor:
-        return torch.from_numpy(host).to(self.denoiser.device, non_blocking=True)
+        return torch.from_numpy(host).to(self._device, non_blocking=True)
 
 
 def run(engine: Engine, source: Iterable[Request]) -> Iterator[Step]:
