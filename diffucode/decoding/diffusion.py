@@ -13,6 +13,7 @@ Everything here is tensor arithmetic of fixed shape: nothing waits for the devic
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ from diffucode.decoding.schedule import Candidates, Counted, DreamOrigin
 from diffucode.protocols import Control, EditContext, State, Tree, View
 from diffucode.sampling.draw import Noise, draw
 from diffucode.sampling.noise import COLD, Purpose, uniform
-from diffucode.sampling.summary import largest, softmax
+from diffucode.sampling.summary import Softmax, Top, largest, softmax
 from diffucode.sampling.truncation import cut
 
 _CPU_BYTES = 8 << 20
@@ -84,7 +85,7 @@ class Asked:
 
 def read(asked: Asked, logits_nV: Tensor) -> Tree:
     """Statistics of asked positions from their float32 logits; with tokens unless drawn late."""
-    return _in_pieces(_read, asked, logits_nV, None)
+    return _in_pieces(_read, asked, logits_nV, {})
 
 
 def sample(asked: Asked, logits_mV: Tensor, first: Tree) -> Tree:
@@ -161,19 +162,21 @@ def choose(asked: Asked, tree: Tree) -> Chosen:
     )
 
 
-def _in_pieces(work, asked: Asked, logits_nV: Tensor, first: Tree | None) -> Tree:  # type: ignore[no-untyped-def]
+def _in_pieces(
+    work: Callable[[Asked, Tensor, Tree], Tree], asked: Asked, logits_nV: Tensor, first: Tree
+) -> Tree:
+    """Row-wise work in pieces that a cache holds; ``first`` is the tree of an earlier look, or empty."""
     n, vocab = logits_nV.shape
     size = n
     if logits_nV.device.type == "cpu":
         size = max(1, _CPU_BYTES // (vocab * logits_nV.element_size()))
     if size >= n:
-        tree: Tree = work(asked, logits_nV, first)
-        return tree
+        return work(asked, logits_nV, first)
     pieces = [
         work(
             asked.take(slice(i, i + size)),
             logits_nV[i : i + size],
-            None if first is None else {k: v[i : i + size] for k, v in first.items()},
+            {name: value[i : i + size] for name, value in first.items()},
         )
         for i in range(0, n, size)
     ]
@@ -190,7 +193,7 @@ def _edited(asked: Asked, logits_nV: Tensor) -> Tensor:
     return z_nV
 
 
-def _read(asked: Asked, logits_nV: Tensor, _: None) -> Tree:
+def _read(asked: Asked, logits_nV: Tensor, _: Tree) -> Tree:
     plan = asked.plan
     ones_n = logits_nV.new_ones(len(logits_nV))
     raw = softmax(logits_nV, ones_n)
@@ -236,7 +239,9 @@ def _read(asked: Asked, logits_nV: Tensor, _: None) -> Tree:
     return tree | {"log_drawn": drawn_n / looked_at.tau_n - log_total_n}
 
 
-def _cut_for_order(asked, z_nV, looked_at, edited, top, control: Control) -> Tensor:  # type: ignore[no-untyped-def]
+def _cut_for_order(
+    asked: Asked, z_nV: Tensor, looked_at: Softmax, edited: Softmax, top: Top, control: Control
+) -> Tensor:
     return cut(
         z_nV,
         edited if asked.plan.truncation.temperature_last else looked_at,

@@ -276,8 +276,9 @@ class Engine:
         self._canvas = canvas if self._canvas is None else self._canvas.cat(canvas, fill=self._fill)
         if self.decoder == "ar":
             cache = self.denoiser.empty_cache(len(rows))
-            joined = self._cache is not None and cache is not None
-            self._cache = self._cache.cat(cache) if joined else cache  # type: ignore[union-attr,arg-type]
+            if self._cache is not None and cache is not None:
+                cache = self._cache.cat(cache)
+            self._cache = cache
         self._rows += rows
         for row in rows:
             state = row.plan.temperature.start(1, self._device)

@@ -43,11 +43,9 @@ class Candidates(NamedTuple):
     step_R: Tensor
 
 
-def _check(steps: int | None, at_least: int = 1) -> None:
-    if steps is not None and steps < at_least:
-        raise PlanError(
-            f"steps {steps}: expected at least {at_least}, or none for one commit a step"
-        )
+def _check(steps: int | None) -> None:
+    if steps is not None and steps < 1:
+        raise PlanError(f"steps {steps}: expected at least 1, or none for one commit a step")
 
 
 @dataclass(frozen=True)
