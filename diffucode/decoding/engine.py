@@ -25,7 +25,7 @@ from torch import Tensor
 from diffucode.decoding import autoregressive
 from diffucode.decoding.canvas import Canvas
 from diffucode.decoding.diffusion import Asked
-from diffucode.decoding.forward import Outcome, forward
+from diffucode.decoding.forward import Outcome, forward, spans_of
 from diffucode.decoding.order import BlockWise, LeftToRight
 from diffucode.decoding.plan import Request, SamplingPlan
 from diffucode.decoding.schedule import Counted, DreamGrid, Pace
@@ -388,13 +388,12 @@ class Engine:
                 col_N.append(columns)
         lengths = np.array([len(row.open) for row in self._rows])
         ask = Positions.of(np.concatenate(row_N), np.concatenate(col_N), canvas.device, lengths)
-        ends = np.cumsum([turn.size for turn in turns]).tolist()
-        spans = [slice(end - turn.size, end) for turn, end in zip(turns, ends, strict=True)]
+        spans = spans_of([turn.size for turn in turns])
         late = all(turn.can_draw_late for turn in turns)
         groups = [self._asked(t, canvas, ask, s, late) for t, s in zip(turns, spans, strict=True)]
         outcomes = forward(self.denoiser, canvas, ask, groups, self._cache)
-        for group, outcome, turn in zip(groups, outcomes, turns, strict=True):
-            self._observe(group, outcome, turn)
+        for outcome, turn in zip(outcomes, turns, strict=True):
+            self._observe(outcome, turn)
         return outcomes, len(ask)
 
     def _asked(self, turn: _Turn, canvas: Canvas, ask: Positions, span: slice, late: bool) -> Asked:
@@ -432,23 +431,23 @@ class Engine:
             rl_step=self.rl_step,
         )
 
-    def _observe(self, asked: Asked, outcome: Outcome, turn: _Turn) -> None:
+    def _observe(self, outcome: Outcome, turn: _Turn) -> None:
         """Feed the group's commits to its policy."""
-        part, tree = asked.take(outcome.chosen.index_M), outcome.tree
+        at, tree = outcome.at, outcome.tree
         group = self._groups[turn.plan]
         state = turn.plan.temperature.observe(
             Commits(
-                row_M=part.local_N,
+                row_M=at.local_N,
                 where_M=outcome.chosen.where_M,
-                offset_M=part.offset_N,
+                offset_M=at.offset_N,
                 token_M=tree["token"],
                 raw_logprob_M=tree["raw_logprob"],
                 behaviour_logprob_M=tree["behaviour_logprob"],
                 entropy_M=tree["entropy"],
                 tau_M=tree["tau"],
-                region_M=part.region_N,
+                region_M=at.region_N,
             ),
-            asked.state,
+            at.state,
         )
         if len(turn.picked) == len(group.rows):
             group.state = state
@@ -462,15 +461,13 @@ class Engine:
     def _commit(self, turns: Sequence[_Turn], outcomes: Sequence[Outcome]) -> list[RowStep]:
         """Write the commits to the canvas and, with the step's one transfer, to the host's records."""
         assert self._canvas is not None
-        place = {id(row): b for b, row in enumerate(self._rows)}
         columns = []
-        for turn, o in zip(turns, outcomes, strict=True):
-            rows = np.repeat([place[id(r)] for r in turn.rows], [len(c) for c in turn.columns])
-            at = self._upload(np.stack([rows, np.concatenate(turn.columns)]))[:, o.chosen.index_M]
+        for o in outcomes:
             columns.append(
                 torch.stack(
                     [
-                        *at.double(),
+                        o.at.row_N.double(),
+                        o.at.col_N.double(),
                         o.chosen.where_M.double(),
                         o.chosen.rank_M.double(),
                         o.tree["token"].double(),

@@ -22,9 +22,10 @@ from diffucode.protocols import Cache, Denoiser, Positions, Reread, Tree
 
 
 class Outcome(NamedTuple):
-    """What one group commits: the choice, and the tree of the chosen positions, ``[M, ...]``."""
+    """What one group commits: the choice, its positions, and their tree, ``[M, ...]``."""
 
     chosen: Chosen
+    at: Asked
     tree: Tree
 
 
@@ -36,7 +37,7 @@ def forward(
     cache: Cache | None,
 ) -> list[Outcome]:
     """Ask the model, choose and draw; all groups draw late or none does."""
-    spans = _spans([len(group.row_N) for group in groups])
+    spans = spans_of([len(group.row_N) for group in groups])
 
     def readout(logits_nV: Tensor, where: slice) -> Tree:
         trees = []
@@ -53,35 +54,41 @@ def forward(
         for group, span in zip(groups, spans, strict=True):
             part = _take(tree, span)
             chosen = choose(group, part)
-            outcomes.append(Outcome(chosen, _take(part, chosen.index_M)))
+            at = group.take(chosen.index_M)
+            outcomes.append(Outcome(chosen, at, _take(part, chosen.index_M)))
         return outcomes
 
     choices: list[Chosen] = []
+    places: list[Asked] = []
 
     def then(tree: Tree) -> Reread:
         choices.extend(choose(g, _take(tree, span)) for g, span in zip(groups, spans, strict=True))
+        places.extend(g.take(c.index_M) for g, c in zip(groups, choices, strict=True))
         index_M = torch.cat(
             [c.index_M + span.start for c, span in zip(choices, spans, strict=True)]
         )
         first = _take(tree, index_M)
 
         def reread(logits_mV: Tensor) -> Tree:
-            picked = _spans([len(c.index_M) for c in choices])
+            picked = spans_of([len(c.index_M) for c in choices])
             return _joined(
                 [
-                    sample(group.take(c.index_M), logits_mV[span], _take(first, span))
-                    for group, c, span in zip(groups, choices, picked, strict=True)
+                    sample(at, logits_mV[span], _take(first, span))
+                    for at, span in zip(places, picked, strict=True)
                 ]
             )
 
         return Reread(index_M, reread)
 
     tree = denoiser(canvas, ask, readout, then=then, cache=cache)
-    picked = _spans([len(c.index_M) for c in choices])
-    return [Outcome(c, _take(tree, span)) for c, span in zip(choices, picked, strict=True)]
+    picked = spans_of([len(c.index_M) for c in choices])
+    return [
+        Outcome(c, at, _take(tree, span))
+        for c, at, span in zip(choices, places, picked, strict=True)
+    ]
 
 
-def _spans(sizes: Sequence[int]) -> list[slice]:
+def spans_of(sizes: Sequence[int]) -> list[slice]:
     """Slices of these sizes, one after another."""
     ends = list(accumulate(sizes))
     return [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffucode.sampling.noise import COLD, Purpose, uniform
+from diffucode.sampling.noise import COLD, Purpose, to_gumbel, uniform
 from diffucode.sampling.summary import kept, largest, row_sum, softmax
 from diffucode.sampling.truncation import Truncation, cut, free_to_ask, where_needed
 
@@ -114,7 +114,7 @@ def _noise(noise: Noise, id_nK: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     purpose = torch.full_like(ids[0], int(Purpose.TOKEN))
     purpose[-2], purpose[-1] = int(Purpose.TAIL), int(Purpose.TAIL_TOKEN)
     u_nK = uniform(*noise, purpose, ids)
-    gumbel_nK = -(-u_nK[:, :-1].log()).log()
+    gumbel_nK = to_gumbel(u_nK[:, :-1])
     return gumbel_nK[:, :-1], gumbel_nK[:, -1], u_nK[:, -1]
 
 

@@ -115,7 +115,12 @@ def gumbel(
     token_NK: Tensor | None,
 ) -> Tensor:
     """Float64 standard Gumbel noise, one per token id: ``[N, K]``; ``[N]`` without ids."""
-    return -(-uniform(key_N2, position_N, step_N, purpose, token_NK).log()).log()
+    return to_gumbel(uniform(key_N2, position_N, step_N, purpose, token_NK))
+
+
+def to_gumbel(u: Tensor) -> Tensor:
+    """Standard Gumbel noise from uniforms inside (0, 1)."""
+    return -(-u.log()).log()
 
 
 def perturb(scores: Tensor, tau: Tensor | float, noise: Tensor) -> Tensor:
