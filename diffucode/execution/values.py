@@ -5,7 +5,7 @@ its type *is* one of the types below (``type(x) is int``; a subclass may lie in 
 reading builds nothing else, in bounded time and memory, whoever wrote the bytes.
 
     value    = N | T | F | i size bytes | d 8 bytes | c 16 bytes | u size bytes (str, UTF-8 with surrogates)
-             | b size bytes (bytes) | a size bytes (bytearray) | r int int int (range)
+             | b size bytes (bytes) | a size bytes (bytearray)
              | l items (list) | t items (tuple) | s items (set) | f items (frozenset) | m items items (dict)
     items    = count kind payload       kind v: one value after another
                                         kind q, d, ?: all int64, all float, all bool; a packed array
@@ -13,8 +13,10 @@ reading builds nothing else, in bounded time and memory, whoever wrote the bytes
     size, count = LEB128;  integers are little-endian two's complement;  floats are IEEE bits
 
 The standard library's own dictionaries (Counter, defaultdict, OrderedDict) are written as ``dict``: they
-equal one. Standard library only, and nothing of this package: the runner inside the sandbox loads this
-file by its path. That side may have been tampered with; reading is safe whatever it wrote.
+equal one. A ``range`` is not data: a few bytes of it are a loop without end.
+
+Standard library only, and nothing of this package: the runner inside the sandbox loads this file by its
+path. That side may have been tampered with; reading is safe whatever it wrote.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from __future__ import annotations
 import struct
 import time
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 
@@ -66,6 +68,24 @@ def decode(data: bytes, limit: Limit = DEFAULT) -> Any:
     if decoder.at != len(data):
         raise Undecodable(f"{len(data) - decoder.at} bytes after the value")
     return value
+
+
+def distinct(keys: Sequence[Any], seconds: float = DEFAULT.hashing) -> dict[Any, None]:
+    """The distinct keys, in order, as those of a dict.
+
+    Raises Undecodable when one cannot be hashed, or when that takes more than ``seconds`` of CPU time:
+    n keys with the same hash, which integers and tuples can be given, cost n² comparisons.
+    """
+    table: dict[Any, None] = {}
+    end = time.thread_time() + seconds
+    for first in range(0, len(keys), _HASH_CHUNK):
+        try:
+            table.update(dict.fromkeys(keys[first : first + _HASH_CHUNK]))
+        except TypeError:
+            raise Undecodable("an unhashable key") from None
+        if time.thread_time() > end:
+            raise Undecodable(f"keys that take more than {seconds:.1f} s to hash")
+    return table
 
 
 _PACK_FROM = 4  # shorter lists gain nothing from a packed array
@@ -117,10 +137,6 @@ class _Encoder:
             self.out += value
         elif kind is complex:
             self.out += struct.pack("<cdd", b"c", value.real, value.imag)
-        elif kind is range:
-            self.out += b"r"
-            for number in (value.start, value.stop, value.step):
-                self.value(number, depth)
         else:
             raise Unencodable(f"{_TYPE_NAME.__get__(kind)[:100]} is not plain data")
         self.room(0)
@@ -233,8 +249,6 @@ class _Decoder:
             return bytearray(self.take(self.size()))
         if tag == b"c":
             return complex(*struct.unpack("<dd", self.take(16)))
-        if tag == b"r":
-            return self.range(depth)
         raise Undecodable(f"unknown tag {tag!r} at byte {self.at - 1}")
 
     def sequence(self, depth: int) -> list[Any]:
@@ -260,27 +274,13 @@ class _Decoder:
             raise Undecodable(f"a dict of {len(keys)} keys and {len(held)} values")
         return dict(zip(self.unique(keys), held, strict=True))
 
-    def unique(self, keys: list[Any]) -> Iterable[Any]:
-        """The keys as those of a dict. Built in slices under a CPU budget: n colliding keys cost n²."""
-        table: dict[Any, None] = {}
-        for first in range(0, len(keys), _HASH_CHUNK):
-            start = time.thread_time()
-            try:
-                table.update(dict.fromkeys(keys[first : first + _HASH_CHUNK]))
-            except TypeError:
-                raise Undecodable("an unhashable key") from None
-            self.hashing += time.thread_time() - start
-            if self.hashing > self.limit.hashing:
-                raise Undecodable(f"keys that take more than {self.limit.hashing} s to hash")
+    def unique(self, keys: list[Any]) -> dict[Any, None]:
+        start = time.thread_time()
+        table = distinct(keys, self.limit.hashing - self.hashing)
+        self.hashing += time.thread_time() - start
         if len(table) != len(keys):
             raise Undecodable("a key that occurs twice")
         return table
-
-    def range(self, depth: int) -> range:
-        start, stop, step = (self.value(depth) for _ in range(3))
-        if not type(start) is type(stop) is type(step) is int or step == 0:
-            raise Undecodable("a range of something else than three integers")
-        return range(start, stop, step)
 
     def text(self, raw: bytes) -> str:
         try:

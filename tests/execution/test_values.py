@@ -27,18 +27,15 @@ ATOMS = (
     | st.text(st.characters(codec=None))
     | st.binary()
 )
-HASHABLE = st.recursive(
-    ATOMS, lambda inner: st.lists(inner, max_size=5).map(tuple) | st.frozensets(inner, max_size=5)
-)
-VALUES = st.recursive(
-    HASHABLE | st.binary().map(bytearray),
-    lambda inner: (
-        st.lists(inner, max_size=6)
-        | st.lists(inner, max_size=6).map(tuple)
-        | st.sets(HASHABLE, max_size=5)
-        | st.dictionaries(HASHABLE, inner, max_size=5)
-    ),
-    max_leaves=15,
+HASHABLE = ATOMS | st.lists(ATOMS, max_size=5).map(tuple) | st.frozensets(ATOMS, max_size=5)
+FLAT = HASHABLE | st.binary().map(bytearray)
+SHALLOW = FLAT | st.lists(FLAT, max_size=6) | st.dictionaries(HASHABLE, FLAT, max_size=5)
+VALUES = (
+    SHALLOW
+    | st.lists(SHALLOW, max_size=6)
+    | st.lists(SHALLOW, max_size=6).map(tuple)
+    | st.sets(HASHABLE, max_size=5)
+    | st.dictionaries(HASHABLE, SHALLOW, max_size=5)
 )
 
 
@@ -69,7 +66,6 @@ def test_round_trip(value: object) -> None:
         list(range(1000)),
         {"a": 1, "b": 2, "c": 3, "d": 4},
         {(1, "x"): [None], frozenset({1}): {}, None: {2.5}},
-        range(0, -10, -3),
         7**20_000,  # repr refuses it: more than 4,300 digits
     ],
     ids=lambda value: str(type(value).__name__),
@@ -150,6 +146,7 @@ class Text(str):
         Text("x"),
         collections.namedtuple("P", "x")(1),
         iter([1]),
+        range(3),
         (x for x in [1]),
         {}.keys(),
         object(),
@@ -257,8 +254,6 @@ def test_a_broken_message_is_a_value_or_refused(value: object, data: st.DataObje
         (b"m\x01vN\x02vNN", "1 keys and 2"),
         (b"s\x01vl\x00v", "unhashable"),
         (b"m\x01vl\x00v\x01vN", "unhashable"),
-        (b"rTTT", "range"),
-        (b"ri\x01\x00i\x01\x05i\x01\x00", "range"),
         (b"l\x01v" * 5000, "deeper"),
         (b"t\x01v" * 200_000 + b"N", "deeper"),
     ],
