@@ -44,7 +44,16 @@ class Check:
     arguments: tuple[Any, ...]
     """Plain data."""
     expected: Any
+    """Plain data, or ``Encoded``."""
     rule: Rule
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """An expected value kept as ``values.encode`` wrote it: large ones cost a tenth of the memory, and
+    for ``Same`` an equal one is never read."""
+
+    data: bytes
 
 
 @dataclass(frozen=True)

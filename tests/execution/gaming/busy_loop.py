@@ -1,0 +1,6 @@
+"""Compute past the limit."""
+
+
+def solve(nums):
+    while True:
+        pass

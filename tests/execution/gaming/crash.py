@@ -1,0 +1,7 @@
+"""Read address zero."""
+
+import ctypes
+
+
+def solve(nums):
+    return ctypes.string_at(0)

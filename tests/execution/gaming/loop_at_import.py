@@ -1,0 +1,4 @@
+"""Never finish being loaded."""
+
+while True:
+    pass

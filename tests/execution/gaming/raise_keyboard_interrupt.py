@@ -1,0 +1,5 @@
+"""An exception that `except Exception` misses."""
+
+
+def solve(nums):
+    raise KeyboardInterrupt

