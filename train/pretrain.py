@@ -1,55 +1,70 @@
-"""Train a small code model on minicode, as a masked-diffusion or as an autoregressive model.
+"""Train a small code model on minicode: by masked diffusion, from scratch or from an AR model, or as AR.
 
     accelerate launch train/pretrain.py --config configs/train/pretrain_mini.yaml steps=3000
     python train/pretrain.py --config configs/train/pretrain_mini.yaml run=runs/try
 
-    problems ──> tokens ──> batch(step) ──> loss ──> Muon + AdamW ──> checkpoint ──> model/
-    (seed)       data.npz   (seed, step)
+    examples ──> tokens ──> batch(step) ──> loss ──> Muon + AdamW ──> checkpoint ──> model/
+    (seed)       data.npz   (seed, step)                 │
+                                                         └──> dev problems decoded and checked
 
-A row of a batch, and what the two objectives ask of it (p prompt, a answer, e end of text, . padding)::
-
-    tokens      p p p p a a a a a e e e e .      the canvas behind the prompt is filled with e
-    diffusion   p p p p a _ a _ _ e _ e e .      each canvas position is hidden with probability t and
-                          ^   ^ ^   ^            predicted from all others, weight 1/t  (LLaDA)
-    ar          p p p p a a a a a e              answer and one e, each predicted from its left
+``diffusion`` is read in place and trained from scratch (LLaDA); ``adapt`` starts from an AR model, keeps
+its read-out one column earlier, and opens its causal attention column by column over the first
+``anneal`` steps (DiffuLLaMA, DiffuCoder); ``ar`` predicts the next token of the answer.
 
 Everything random is a function of (seed, step), so a resumed run repeats the unbroken one bitwise on
-one machine and thread count; the same command continues a run that was killed.
+one machine, process and thread count; the same command continues a run that was killed. The number of
+processes and of rows at a time changes the rounding of a step, not its mathematics.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
+import copy
 import io
-import math
+import multiprocessing
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import cache
+from itertools import chain, repeat
 from pathlib import Path
-from typing import Literal, NamedTuple
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers.utils import logging
 
 from diffucode import config as configs
+from diffucode.data.batches import Batch, Batches, Objective, SpecialIds, Weighting
+from diffucode.data.packed import Example, Packed, pack
+from diffucode.data.tokenizer import train_tokenizer
 from diffucode.errors import ConfigError, DiffucodeError
+from diffucode.generate.model import decoder_of
+from diffucode.generate.prompted import Prompt, prepare
+from diffucode.generate.settings import GenerateConfig
+from diffucode.generate.stream import stream
+from diffucode.models.checkpoint import new_folder
+from diffucode.models.load import Loaded, find, load
+from diffucode.models.scored import annealed, hidden_at
+from diffucode.muon import Muon
 from diffucode.runs import Run, open_run, write_atomic
 from diffucode.tasks import minicode
+from diffucode.tasks.extract import parses
+from diffucode.tasks.problem import Problem
 
-END, MASK, PAD = "<|endoftext|>", "<|mask|>", "<|pad|>"
-RESERVED = [f"<|reserved_{i}|>" for i in range(13)]
-PIECES = r"\n *| ?\p{L}+| ?\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|[^\S\n]+"
-"""What no token crosses: a line break with its indentation, words, numbers, punctuation, other space.
-(GPT-2's pattern would also cut English contractions, so that 's' in quotes is unlike 'e' in quotes.)"""
 LONGEST = 512
 """Positions the saved model claims; prompts over it are refused by whoever loads it."""
+CHUNK = 500
+"""Examples that a process makes at a time."""
+TOKENIZER_TEXTS = 20_000
+"""Examples that the tokenizer learns from."""
 
 
 @dataclass(frozen=True)
@@ -65,26 +80,49 @@ class Architecture:
 @dataclass(frozen=True)
 class Pretrain:
     run: str = "runs/mini"
-    objective: Literal["diffusion", "ar"] = "diffusion"
+    objective: Objective = "diffusion"
+    init: str | None = None
+    """adapt: the AR model to start from, a folder or a name; its tokenizer and shape are kept."""
+    anneal: int = 500
+    """adapt: steps until attention is full. 0: it is from the start."""
     seed: int = 0
     problems: int = 100_000
-    """Training problems drawn from minicode's train split."""
-    canvas: int = 56
-    """Answer positions; a shorter answer is filled up with end-of-text tokens."""
+    """Examples drawn from minicode's train split."""
+    canvas: int = 64
+    """Answer positions of the plain form, and of the saved model; a shorter answer is filled up with
+    end-of-text tokens, an example with a longer one is left out."""
+    canvas_long: int = 96
+    """Answer positions of the other forms."""
     full_canvas: float = 0.15
     """Share of rows with the whole canvas; the others get a random width between answer and canvas."""
     vocabulary: int = 1024
     model: Architecture = field(default_factory=Architecture)
+    weighting: Weighting = "bound"
     steps: int = 3000
     batch: int = 48
     """Rows of a step, over all processes."""
+    rows: int = 16
+    """Rows of a forward pass: about a thousand tokens stay in a core's caches."""
     warmup: int = 50
-    """Steps of linear warm-up; from there the rates fall linearly to 0 over the whole run."""
+    """Steps of linear warm-up."""
+    decay: float = 1.0
+    """Last share of the steps, over which the rates fall linearly to 0. A model saved in mid-run has not
+    seen that fall, and is worse for it."""
     muon_rate: float = 0.02
     adam_rate: float = 3e-3
     threads: int = 1
+    processes: int = 2
+    """That make the examples."""
     log_every: int = 20
     checkpoint_every: int = 200
+    evaluate_every: int = 0
+    """Steps between evaluations. 0: none."""
+    evaluate_problems: int = 100
+    """Problems of the dev split, decoded at temperature 0 at the model's usual pace."""
+    keep: tuple[int, ...] = ()
+    """Steps whose model is kept as a folder of its own, besides the last one's."""
+    keep_evaluated: bool = False
+    """Keep every model that is evaluated."""
 
     def __post_init__(self) -> None:
         if self.checkpoint_every % self.log_every:
@@ -92,225 +130,117 @@ class Pretrain:
                 f"checkpoint_every={self.checkpoint_every} is no multiple of log_every="
                 f"{self.log_every}: a resumed run would log means over other steps"
             )
+        if (self.objective == "adapt") != (self.init is not None):
+            raise ConfigError(
+                f"init={self.init!r} with objective={self.objective}: adapt needs an AR model to start "
+                "from, the others start from scratch"
+            )
+        if not 0 < self.decay <= 1:
+            raise ConfigError(f"decay={self.decay}: expected a share of the steps, over 0 up to 1")
 
 
 # --- data --------------------------------------------------------------------------------------
 
 
-class Data(NamedTuple):
-    """Tokenized problems, one after another, prompt before answer."""
-
-    tokens: np.ndarray
-    prompt_n: np.ndarray
-    answer_n: np.ndarray
-    start_n: np.ndarray
-
-    @classmethod
-    def of(cls, pairs: Iterable[tuple[list[int], list[int]]]) -> Data:
-        prompts, answers = zip(*pairs, strict=True)
-        rows = [p + a for p, a in zip(prompts, answers, strict=True)]
-        prompt_n, answer_n = np.array([*map(len, prompts)]), np.array([*map(len, answers)])
-        start_n = np.concatenate([[0], np.cumsum(prompt_n + answer_n)[:-1]])
-        return cls(np.concatenate(rows).astype(np.int64), prompt_n, answer_n, start_n)
-
-    def row(self, n: int) -> np.ndarray:
-        return self.tokens[self.start_n[n] : self.start_n[n] + self.prompt_n[n] + self.answer_n[n]]
+class Text(NamedTuple):
+    prompt: str
+    response: str
+    form: str
+    regions: tuple[tuple[int, int, str], ...]
 
 
-def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    """Byte-level BPE: any UTF-8 text survives a round trip."""
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(PIECES), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=[END, MASK, PAD, *RESERVED],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    bpe.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=bpe,
-        eos_token=END,
-        mask_token=MASK,
-        pad_token=PAD,
-        model_max_length=LONGEST,
-        clean_up_tokenization_spaces=False,
-    )
+def examples(split: str, seed: int, n: int, start: int) -> list[Text]:
+    """Problems and their first known answers; the docstring is text."""
+    found = []
+    for problem in minicode.problems(split, seed, n, start):
+        spans = ((problem.prompt.index('"""'), len(problem.prompt), "text"),)
+        found.append(Text(problem.prompt, problem.reference, "code", spans))
+    return found
 
 
-def prepare(settings: Pretrain, folder: Path) -> tuple[Data, PreTrainedTokenizerFast]:
-    """Tokenizer and tokenized problems, made once per run folder. Answers over the canvas are dropped."""
-    cache, tokenizer_folder = folder / "data.npz", folder / "tokenizer"
-    if not cache.exists():
-        problems = minicode.problems("train", settings.seed, settings.problems)
-        tokenizer = train_tokenizer((p.program for p in problems[:10_000]), settings.vocabulary)
+def texts(settings: Pretrain) -> Iterator[Example]:
+    """The examples to learn from, in order."""
+    starts = range(0, settings.problems, CHUNK)
+    sizes = [min(CHUNK, settings.problems - start) for start in starts]
+    arguments = (repeat("train"), repeat(settings.seed), sizes, starts)
+    if len(starts) < 2 * settings.processes:
+        yield from chain.from_iterable(map(examples, *arguments))
+        return
+    # spawn: the parent may run threads (gloo's, the tokenizer's), which a fork would cut off.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(settings.processes, context) as pool:
+        yield from chain.from_iterable(pool.map(examples, *arguments))
+
+
+def prepare_data(
+    settings: Pretrain, folder: Path, shown: bool
+) -> tuple[Packed, PreTrainedTokenizerFast]:
+    """Tokenizer and tokenised examples, made once per run folder; prints how many did not fit."""
+    packed_file, tokenizer_folder = folder / "data.npz", folder / "tokenizer"
+    if not packed_file.exists():
+        with bar("examples", shown) as progress:
+            task = progress.add_task("", total=settings.problems, note="")
+            made = []
+            for example in texts(settings):
+                made.append(example)
+                progress.update(task, completed=len(made))
+        if settings.init is None:
+            corpus = (e.prompt + e.response for e in made[:TOKENIZER_TEXTS])
+            tokenizer = train_tokenizer(corpus, settings.vocabulary, LONGEST)
+        else:
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(find(settings.init))
         tokenizer.save_pretrained(tokenizer_folder)
-        prompts = tokenizer([p.prompt for p in problems])["input_ids"]
-        answers = tokenizer([p.reference for p in problems])["input_ids"]
-        data = Data.of(
-            (p, a) for p, a in zip(prompts, answers, strict=True) if len(a) < settings.canvas
-        )
-        buffer = io.BytesIO()
-        np.savez(buffer, **data._asdict())
-        write_atomic(cache, buffer.getvalue())
-    return Data(**np.load(cache)), PreTrainedTokenizerFast.from_pretrained(tokenizer_folder)
+        canvas = {"code": settings.canvas}
+        packed, dropped = pack(made, tokenizer, canvas, settings.canvas_long, LONGEST)
+        if shown:
+            over = ", ".join(f"{n} {form}" for form, n in sorted(dropped.items())) or "none"
+            print(f"{len(packed)} of {len(made)} examples fit; over their canvas: {over}")
+        write_atomic(packed_file, packed.dump())
+    return Packed.load(packed_file), PreTrainedTokenizerFast.from_pretrained(tokenizer_folder)
 
 
-# --- batches -----------------------------------------------------------------------------------
-
-
-class Batch(NamedTuple):
-    """Rows, and the positions to score: the loss is the sum of weight x cross-entropy."""
-
-    tokens_BL: Tensor
-    real_BL: Tensor
-    row_N: Tensor
-    col_N: Tensor
-    """Where the logits are read: the hidden position itself; for AR the one before the target."""
-    target_N: Tensor
-    weight_N: Tensor
-
-
-class SpecialIds(NamedTuple):
-    end: int
-    mask: int
-    pad: int
-
-
-class Batches:
-    """The batch of any step: a pure function of settings, data and step."""
-
-    def __init__(self, settings: Pretrain, data: Data, ids: SpecialIds) -> None:
-        self.settings, self.data, self.ids = settings, data, ids
-        self.per_epoch = len(data.prompt_n) // settings.batch
-        if not self.per_epoch:
-            raise ConfigError(f"problems={len(data.prompt_n)} is less than batch={settings.batch}")
-        self._epoch = cache(self._draw_epoch)
-
-    def at(self, step: int, rank: int = 0, world: int = 1) -> Batch:
-        """The rows rank, rank + world, ... of the step; weights are of the whole batch."""
-        settings, data = self.settings, self.data
-        width_n, plan = self._epoch(step // self.per_epoch)
-        chosen_B = plan[step % self.per_epoch]
-        mine = slice(rank, None, world)
-        if settings.objective == "ar":
-            targets = int((data.answer_n[chosen_B] + 1).sum())
-            rows = [data.row(n) for n in chosen_B[mine]]
-            return causal_batch(rows, data.prompt_n[chosen_B[mine]], targets, self.ids)
-        rng = np.random.default_rng([settings.seed, 2, step])
-        # Stratified: the times of a batch cover (0, 1] evenly, which lowers the variance of 1/t.
-        time_B = rng.permutation(1 - (np.arange(settings.batch) + rng.random()) / settings.batch)
-        hide_BC = rng.random((settings.batch, settings.canvas)) < time_B[:, None]
-        return masked_batch(
-            [data.row(n) for n in chosen_B[mine]],
-            data.prompt_n[chosen_B[mine]],
-            width_n[chosen_B[mine]],
-            hide_BC[mine],
-            1 / (time_B[mine] * settings.batch),
-            self.ids,
-        )
-
-    def _draw_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Canvas widths [n], and the problems in the order of the epoch [steps, batch].
-
-        Rows of a batch have similar lengths: pools of 16 batches are sorted, then their batches mixed.
-        """
-        settings, data = self.settings, self.data
-        rng = np.random.default_rng([settings.seed, 1, epoch])
-        width_n = rng.integers(data.answer_n + 1, settings.canvas + 1)
-        width_n[rng.random(len(width_n)) < settings.full_canvas] = settings.canvas
-        total_n = data.prompt_n + (width_n if settings.objective == "diffusion" else data.answer_n)
-        order = rng.permutation(len(total_n))[: self.per_epoch * settings.batch]
-        pools = [
-            order[i : i + 16 * settings.batch] for i in range(0, len(order), 16 * settings.batch)
-        ]
-        pools = [pool[np.argsort(total_n[pool], kind="stable")] for pool in pools]
-        mixed = [rng.permutation(pool.reshape(-1, settings.batch)) for pool in pools]
-        return width_n, np.concatenate(mixed)
-
-
-def masked_batch(
-    rows: list[np.ndarray],
-    prompt_B: np.ndarray,
-    width_B: np.ndarray,
-    hide_BC: np.ndarray,
-    weight_B: np.ndarray,
-    ids: SpecialIds,
-) -> Batch:
-    """Masked diffusion (LLaDA, eq. 3): read every hidden canvas position, weight ``weight_B`` / width."""
-    length = int((prompt_B + width_B).max())
-    tokens_BL = np.full((len(rows), length), ids.pad)
-    hidden_BL = np.zeros((len(rows), length), dtype=bool)
-    real_BL = np.arange(length) < (prompt_B + width_B)[:, None]
-    for b, row in enumerate(rows):
-        end = prompt_B[b] + width_B[b]
-        tokens_BL[b, : len(row)] = row
-        tokens_BL[b, len(row) : end] = ids.end
-        hidden_BL[b, prompt_B[b] : end] = hide_BC[b, : width_B[b]]
-    row_N, col_N = hidden_BL.nonzero()
-    return _batch(
-        np.where(hidden_BL, ids.mask, tokens_BL),
-        real_BL,
-        row_N,
-        col_N,
-        tokens_BL[hidden_BL],
-        (weight_B / width_B)[row_N],
+def batches_of(settings: Pretrain, data: Packed, tokenizer: PreTrainedTokenizerFast) -> Batches:
+    return Batches(
+        data,
+        SpecialIds(tokenizer.eos_token_id, tokenizer.mask_token_id, tokenizer.pad_token_id),
+        objective=settings.objective,
+        weighting=settings.weighting,
+        batch=settings.batch,
+        rows=settings.rows,
+        full_canvas=settings.full_canvas,
+        seed=settings.seed,
     )
-
-
-def causal_batch(
-    rows: list[np.ndarray], prompt_B: np.ndarray, targets: int, ids: SpecialIds
-) -> Batch:
-    """Next-token prediction of the answer and one end-of-text, mean over ``targets`` tokens."""
-    length_B = np.array([len(row) for row in rows])
-    tokens_BL = np.full((len(rows), int(length_B.max()) + 1), ids.pad)
-    for b, row in enumerate(rows):
-        tokens_BL[b, : len(row)] = row
-        tokens_BL[b, len(row)] = ids.end
-    column_L = np.arange(tokens_BL.shape[1])
-    real_BL = column_L <= length_B[:, None]
-    row_N, col_N = (real_BL & (column_L >= prompt_B[:, None])).nonzero()
-    target_N = tokens_BL[row_N, col_N]
-    return _batch(tokens_BL, real_BL, row_N, col_N - 1, target_N, np.full(len(row_N), 1 / targets))
-
-
-def _batch(*arrays: np.ndarray) -> Batch:
-    *integers, weight_N = map(torch.from_numpy, arrays)
-    return Batch(*integers, weight_N.float())
 
 
 # --- model and optimisers ----------------------------------------------------------------------
 
 
-class Objective(nn.Module):
+class Loss(nn.Module):
     """Batch to loss in one forward, so that DDP's hooks hold; the head reads scored positions only."""
 
     def __init__(self, model: Qwen3ForCausalLM, causal: bool) -> None:
         super().__init__()
         self.model, self.causal = model, causal
 
-    def forward(self, batch: Batch) -> Tensor:
-        # A right-padded causal row needs no mask; with one, SDPA would leave its fast causal path.
-        hidden_BLD = self.model.model(
-            input_ids=batch.tokens_BL,
-            attention_mask=None if self.causal else batch.real_BL,
-            is_causal=self.causal,
-            use_cache=False,
-        ).last_hidden_state
-        logits_NV = self.model.lm_head(hidden_BLD[batch.row_N, batch.col_N])
-        return (batch.weight_N * F.cross_entropy(logits_NV, batch.target_N, reduction="none")).sum()
+    def forward(self, batch: Batch, see_LL: Tensor | None = None) -> Tensor:
+        tokens_BL, real_BL, row_N, col_N, target_N, weight_N = batch
+        hidden_Nd = hidden_at(
+            self.model, tokens_BL, real_BL, row_N, col_N, causal=self.causal, see_LL=see_LL
+        )
+        logits_NV = self.model.lm_head(hidden_Nd)
+        return (weight_N * F.cross_entropy(logits_NV, target_N, reduction="none")).sum()
+
+
+def visible(settings: Pretrain, step: int) -> Tensor | None:
+    """Who sees whom in a step of the adaptation; None where everybody sees everybody, or AR."""
+    if settings.objective != "adapt" or step + 1 >= settings.anneal:
+        return None
+    return annealed(LONGEST, (step + 1) / settings.anneal, settings.seed, step)
 
 
 def build_model(settings: Pretrain, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
-    """A fresh model whose config says how it is to be decoded."""
-    causal = settings.objective == "ar"
-    shape = settings.model
+    """A fresh model, or the one to adapt; its config says how it is to be decoded."""
+    causal, shape = settings.objective == "ar", settings.model
     config = Qwen3Config(
         vocab_size=len(tokenizer),
         hidden_size=shape.hidden,
@@ -328,61 +258,34 @@ def build_model(settings: Pretrain, tokenizer: PreTrainedTokenizerFast) -> Qwen3
     config.mask_token_id = tokenizer.mask_token_id
     config.diffucode = {
         "family": "native",
-        "decoder": settings.objective,
-        "readout_shift": causal,
+        "decoder": "ar" if causal else "diffusion",
+        "readout_shift": settings.objective != "diffusion",
         "canvas": settings.canvas,
-        "steps": settings.canvas,
+        "steps": settings.canvas if causal else settings.canvas // 2,
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)  # transformers initialises from the global generator only
-        return Qwen3ForCausalLM(config)
+        model = Qwen3ForCausalLM(config)
+    if settings.init is not None:
+        start(model, settings.init)
+    return model
 
 
-class Muon(torch.optim.Optimizer):
-    """Momentum whose updates are orthogonalised (Jordan et al. 2024), for hidden matrices.
-
-    torch.optim.Muon iterates in bfloat16, which is a hundred times slower than float32 on a CPU without
-    bfloat16 units; this one iterates in the parameter's dtype, all matrices of a shape at once.
-    """
-
-    def __init__(
-        self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95
-    ) -> None:
-        super().__init__(parameters, {"lr": lr, "momentum": momentum})
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        for group in self.param_groups:
-            shapes: dict[torch.Size, list[nn.Parameter]] = {}
-            for p in group["params"]:
-                shapes.setdefault(p.shape, []).append(p)
-            for shape, parameters in shapes.items():
-                directions = [self._direction(p, group["momentum"]) for p in parameters]
-                scale = group["lr"] * max(1, shape[0] / shape[1]) ** 0.5
-                for p, update in zip(
-                    parameters, orthogonalize(torch.stack(directions)), strict=True
-                ):
-                    p.add_(update, alpha=-scale)
-
-    def _direction(self, p: nn.Parameter, momentum: float) -> Tensor:
-        """Nesterov momentum."""
-        assert p.grad is not None
-        state = self.state[p]
-        if not state:
-            state["momentum"] = torch.zeros_like(p)
-        state["momentum"].lerp_(p.grad, 1 - momentum)
-        return p.grad.lerp(state["momentum"], momentum)
-
-
-def orthogonalize(matrices: Tensor, iterations: int = 5) -> Tensor:
-    """Roughly U V^T of each U S V^T in [n, rows, columns]: Newton-Schulz, singular values 0.7 to 1.2."""
-    wide = matrices.shape[1] <= matrices.shape[2]
-    x = matrices if wide else matrices.mT
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    for _ in range(iterations):
-        gram = x @ x.mT
-        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
-    return x if wide else x.mT
+def start(model: Qwen3ForCausalLM, name: str) -> None:
+    """Take over the weights of an AR model of the same shape."""
+    loaded = load(name)
+    if loaded.decoder != "ar":
+        raise ConfigError(
+            f"init={name!r}: it decodes by diffusion; adaptation starts from an AR model"
+        )
+    state, wanted = loaded.denoiser.model.state_dict(), model.state_dict()
+    for key in wanted.keys() | state.keys():
+        found = [list(d[key].shape) if key in d else None for d in (state, wanted)]
+        if found[0] != found[1]:
+            raise ConfigError(
+                f"init={name!r}: {key} is {found[0]} there, {found[1]} under model=; state its shape"
+            )
+    model.load_state_dict(state)
 
 
 def build_optimizers(settings: Pretrain, model: nn.Module) -> list[torch.optim.Optimizer]:
@@ -396,13 +299,39 @@ def build_optimizers(settings: Pretrain, model: nn.Module) -> list[torch.optim.O
             lr=settings.adam_rate,
             betas=(0.9, 0.95),
             weight_decay=0.0,
+            fused=True,
         ),
     ]
 
 
 def rate_at(settings: Pretrain, step: int) -> float:
-    """Share of the peak rate at a step: linear warm-up, then linear decay to 0 over the whole run."""
-    return min((step + 1) / max(settings.warmup, 1), 1 - step / settings.steps)
+    """Share of the peak rate at a step: linear warm-up, constant, linear decay to 0 at the end."""
+    left = 1 - step / settings.steps
+    return min((step + 1) / max(settings.warmup, 1), left / settings.decay, 1.0)
+
+
+# --- evaluation --------------------------------------------------------------------------------
+
+
+def pass_at_1(loaded: Loaded, problems: list[Problem]) -> tuple[int, int]:
+    """How many problems the model solves at temperature 0 as ``generate`` would, and how many of its
+    programs are valid Python."""
+    config = GenerateConfig()
+    prompts = [Prompt(problem.id, problem.prompt) for problem in problems]
+    jobs = prepare(loaded, prompts, config).jobs()
+    frames = stream(loaded, jobs, decoder=decoder_of(loaded, config), capacity=64)
+    programs = {done.id: done.program for frame in frames for done in frame.completions}
+    return solved(programs, problems), sum(map(parses, programs.values()))
+
+
+def solved(programs: dict[str, str], problems: list[Problem]) -> int:
+    """How many programs are a known solution of their problem, up to layout."""
+    known = 0
+    for problem in problems:
+        program = programs.get(problem.id, "")
+        bodies = {ast.dump(ast.parse(problem.prompt + body)) for body in problem.references}
+        known += parses(program) and ast.dump(ast.parse(program)) in bodies
+    return known
 
 
 # --- the run -----------------------------------------------------------------------------------
@@ -436,40 +365,70 @@ def load_checkpoint(run: Run, model: nn.Module, optimizers: list[torch.optim.Opt
 
 def export(model: Qwen3ForCausalLM, tokenizer: Path, folder: Path) -> None:
     """The model in bfloat16, with the files of its tokenizer, as transformers loads it."""
-    copy = Qwen3ForCausalLM(model.config)
-    copy.load_state_dict(model.state_dict())
-    copy.to(torch.bfloat16).save_pretrained(folder)
-    shutil.copytree(tokenizer, folder, dirs_exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed after it
+    with new_folder(folder) as building:
+        copy.deepcopy(model).to(torch.bfloat16).save_pretrained(building)
+        shutil.copytree(tokenizer, building, dirs_exist_ok=True)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is done with the model on the way; it leaves no trace in the training."""
+
+    settings: Pretrain
+    run: Run
+    problems: list[Problem]
+
+    def look(self, step: int, model: Qwen3ForCausalLM) -> None:
+        """Evaluate and keep the model as it is after ``step``, if it is to be."""
+        settings, tokenizer = self.settings, self.run.folder / "tokenizer"
+        every = settings.evaluate_every
+        evaluated = every > 0 and (step % every == 0 or step == settings.steps)
+        if step in settings.keep or (evaluated and settings.keep_evaluated):
+            export(model, tokenizer, self.run.folder / "kept" / f"step-{step}")
+        if not evaluated:
+            return
+        with TemporaryDirectory() as place:
+            export(model, tokenizer, Path(place) / "model")
+            passed, valid = pass_at_1(load(Path(place) / "model"), self.problems)
+        n = len(self.problems)
+        self.run.log({"step": step, "dev_passed": passed / n, "dev_valid": valid / n})
 
 
 def pretrain(settings: Pretrain) -> Path:
     """Run or continue the training; returns the folder of the finished model."""
     accelerator = Accelerator(mixed_precision="no")
     torch.set_num_threads(settings.threads)
+    main, device = accelerator.is_main_process, accelerator.device
     rank, world = accelerator.process_index, accelerator.num_processes
     with accelerator.main_process_first():
         run = open_run(settings.run, configs.dump(settings), {"seed": settings.seed})
-        data, tokenizer = prepare(settings, run.folder)
-    ids = SpecialIds(tokenizer.eos_token_id, tokenizer.mask_token_id, tokenizer.pad_token_id)
-    batches = Batches(settings, data, ids)
+        data, tokenizer = prepare_data(settings, run.folder, main)
+    batches = batches_of(settings, data, tokenizer)
     model = build_model(settings, tokenizer)
     optimizers = build_optimizers(settings, model)
     done = load_checkpoint(run, model, optimizers)
     accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
+    if main:
         run.rewind(done)
-    objective, *prepared = accelerator.prepare(
-        Objective(model, settings.objective == "ar"), *optimizers
-    )
+    loss_of, *prepared = accelerator.prepare(Loss(model, settings.objective == "ar"), *optimizers)
+    asked = settings.evaluate_problems if settings.evaluate_every else 0
+    watch = Watch(settings, run, minicode.problems("dev", settings.seed, asked) if main else [])
 
-    loss_sum = torch.zeros((), device=accelerator.device)
-    with progress(settings, accelerator.is_main_process) as bar:
-        task = bar.add_task(settings.objective, total=settings.steps, completed=done, loss=math.nan)
+    loss_sum = torch.zeros((), device=device)
+    with bar(settings.objective, main) as progress:
+        task = progress.add_task("", total=settings.steps, completed=done, note="")
         for step in range(done, settings.steps):
-            batch = Batch(*(x.to(accelerator.device) for x in batches.at(step, rank, world)))
-            loss = objective(batch)
-            # DDP averages gradients over processes; the weights already sum over all of them.
-            accelerator.backward(loss * world)
+            see_LL = visible(settings, step)
+            see_LL = None if see_LL is None else see_LL.to(device)
+            parts = batches.at(step, rank, world)
+            for number, part in enumerate(parts, start=1):
+                last = number == len(parts)
+                with nullcontext() if last else accelerator.no_sync(loss_of):
+                    loss = loss_of(Batch(*(x.to(device) for x in part)), see_LL)
+                    # DDP averages gradients over processes; the weights already sum over all of them.
+                    accelerator.backward(loss * world)
+                loss_sum += loss.detach()
             accelerator.clip_grad_norm_(model.parameters(), 1.0)
             for optimizer, peak in zip(
                 prepared, (settings.muon_rate, settings.adam_rate), strict=True
@@ -478,35 +437,29 @@ def pretrain(settings: Pretrain) -> Path:
                     group["lr"] = peak * rate_at(settings, step)
                 optimizer.step()
                 optimizer.zero_grad()
-            loss_sum += loss.detach()
-            if (step + 1) % settings.log_every == 0 or step + 1 == settings.steps:
-                mean = accelerator.reduce(loss_sum, "sum").item() / (
-                    (step % settings.log_every) + 1
-                )
+            finished = step + 1 == settings.steps
+            if (step + 1) % settings.log_every == 0 or finished:
+                steps = step % settings.log_every + 1
+                mean = accelerator.reduce(loss_sum, "sum").item() / steps
                 loss_sum.zero_()
-                bar.update(task, loss=mean)
-                if accelerator.is_main_process:
+                progress.update(task, note=f"loss {mean:.3f}")
+                if main:
                     run.log({"step": step + 1, "loss": mean, "rate": rate_at(settings, step)})
-            bar.update(task, completed=step + 1)
-            if accelerator.is_main_process and (
-                (step + 1) % settings.checkpoint_every == 0 or step + 1 == settings.steps
-            ):
-                save_checkpoint(run, step + 1, model, optimizers)
-    if accelerator.is_main_process:
+            progress.update(task, completed=step + 1)
+            if main:
+                watch.look(step + 1, model)
+                if (step + 1) % settings.checkpoint_every == 0 or finished:
+                    save_checkpoint(run, step + 1, model, optimizers)
+    if main:
         export(model, run.folder / "tokenizer", run.folder / "model")
     accelerator.wait_for_everyone()
     return run.folder / "model"
 
 
-def progress(settings: Pretrain, shown: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.3f}"),
-        TimeRemainingColumn(),
-        disable=not shown,
-    )
+def bar(title: str, shown: bool) -> Progress:
+    """A progress bar; ``note`` stands behind its numbers."""
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+    return Progress(TextColumn(title), *columns, TimeRemainingColumn(), disable=not shown)
 
 
 def main() -> None:
@@ -514,6 +467,7 @@ def main() -> None:
     parser.add_argument("--config", help="YAML file")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     arguments = parser.parse_args()
+    logging.disable_progress_bar()  # of every saved model
     try:
         pretrain(configs.load(Pretrain, arguments.config, arguments.overrides))
     except DiffucodeError as error:

@@ -1,25 +1,35 @@
-"""Pretraining: the two losses by hand, Muon, process count, and resuming bitwise."""
+"""Pretraining: the losses by hand, process count, adaptation, evaluation, and resuming bitwise."""
 
 import importlib.util
+import json
 import math
+import os
+import signal
+import subprocess
 import sys
+import textwrap
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
 
+import diffucode
 from diffucode.errors import ConfigError, ResumeError
+from diffucode.tasks import minicode
 
 ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "train/pretrain.py"
+OBJECTIVES = ("diffusion", "ar", "adapt")
 
 
 def load_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("pretrain_script", ROOT / "train/pretrain.py")
+    spec = importlib.util.spec_from_file_location("pretrain_script", SCRIPT)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
@@ -27,149 +37,117 @@ def load_script() -> ModuleType:
     return module
 
 
-script = load_script()
-IDS = script.SpecialIds(end=0, mask=1, pad=2)
-TINY = script.Architecture(hidden=32, layers=1, heads=2, intermediate=32)
+script: Any = load_script()
+TINY: dict[str, Any] = {
+    "problems": 24,
+    "canvas": 96,
+    "canvas_long": 96,
+    "vocabulary": 400,
+    "steps": 6,
+    "batch": 4,
+    "rows": 3,
+    "warmup": 2,
+    "anneal": 4,
+    "log_every": 1,
+    "checkpoint_every": 3,
+}
+SHAPE = {"hidden": 32, "layers": 1, "heads": 2, "intermediate": 32}
 
 
-def settings(folder: Path, **changes: object) -> object:
-    tiny = {"problems": 24, "canvas": 96, "vocabulary": 400, "model": TINY, "steps": 6, "batch": 4}
-    pace = {"warmup": 2, "log_every": 1, "checkpoint_every": 3}
-    return script.Pretrain(**{"run": str(folder), **tiny, **pace, **changes})
+def settings(folder: Path, **changes: Any) -> Any:
+    shape = script.Architecture(**SHAPE)
+    return script.Pretrain(**{"run": str(folder), "model": shape, **TINY, **changes})
 
 
 @pytest.fixture(autouse=True)
 def fresh_accelerator() -> None:
     AcceleratorState._reset_state(reset_partial_state=True)
+    logging.disable_progress_bar()
 
 
-def test_the_masked_batch_by_hand() -> None:
-    """Two rows on canvases of 4 and 2; hidden positions are read in place, weight 1/(t B width)."""
-    hide = np.array([[True, False, True, True], [False, True, True, True]])
-    rows = [np.array([10, 11, 20, 21]), np.array([12, 22])]
-    weight = 1 / (np.array([0.5, 0.25]) * 2)
-    batch = script.masked_batch(rows, np.array([2, 1]), np.array([4, 2]), hide, weight, IDS)
-    assert batch.tokens_BL.tolist() == [[10, 11, 1, 21, 1, 1], [12, 22, 1, 2, 2, 2]]
-    assert batch.real_BL.sum(1).tolist() == [6, 3]
-    assert list(zip(batch.row_N.tolist(), batch.col_N.tolist(), strict=True)) == [
-        *((0, 2), (0, 4), (0, 5)),
-        (1, 2),
-    ]
-    assert batch.target_N.tolist() == [20, 0, 0, 0]
-    assert batch.weight_N.tolist() == [0.25, 0.25, 0.25, 1.0]
+@pytest.fixture(scope="module")
+def ar(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A trained AR model."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return str(script.pretrain(settings(tmp_path_factory.mktemp("ar") / "run", objective="ar")))
 
 
-def test_the_causal_batch_by_hand() -> None:
-    """Answer and one end of text, each read one position earlier, mean over all targets."""
-    rows = [np.array([10, 11, 20, 21]), np.array([12, 22])]
-    batch = script.causal_batch(rows, np.array([2, 1]), 5, IDS)
-    assert batch.tokens_BL.tolist() == [[10, 11, 20, 21, 0], [12, 22, 0, 2, 2]]
-    assert batch.row_N.tolist() == [0, 0, 0, 1, 1]
-    assert batch.col_N.tolist() == [1, 2, 3, 0, 1]
-    assert batch.target_N.tolist() == [20, 21, 0, 22, 0]
-    assert batch.weight_N.tolist() == pytest.approx([0.2] * 5)
+def of(objective: str, ar: str) -> dict[str, Any]:
+    return {"objective": objective, "init": ar if objective == "adapt" else None}
 
 
-@pytest.mark.parametrize("objective", ["diffusion", "ar"])
-def test_the_loss_by_hand(tmp_path: Path, objective: str) -> None:
-    """Row by row without padding, through the stock forward and a loop over positions."""
-    chosen = settings(tmp_path, objective=objective)
-    data, tokenizer = script.prepare(chosen, tmp_path)
-    ids = script.SpecialIds(tokenizer.eos_token_id, tokenizer.mask_token_id, tokenizer.pad_token_id)
+# --- one step ----------------------------------------------------------------------------------
+
+
+def pieces(chosen: Any, folder: Path) -> tuple[Any, Any, Any]:
+    """Batches, fresh model and loss of a run."""
+    data, tokenizer = script.prepare_data(chosen, folder, shown=False)
     model = script.build_model(chosen, tokenizer).eval()
-    batch = script.Batches(chosen, data, ids).at(0)
-    loss = script.Objective(model, objective == "ar")(batch)
+    return (
+        script.batches_of(chosen, data, tokenizer),
+        model,
+        script.Loss(model, chosen.objective == "ar"),
+    )
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_loss_by_hand(tmp_path: Path, objective: str, ar: str) -> None:
+    """Row by row without padding, through the stock forward and a loop over positions."""
+    chosen = settings(tmp_path, **of(objective, ar))
+    batches, model, loss_of = pieces(chosen, tmp_path)
+    see_LL = script.visible(chosen, 0)
+    parts = batches.at(0)
+    loss = sum(float(loss_of(part, see_LL).detach()) for part in parts)
 
     expected = 0.0
-    for b in range(4):
-        here = batch.row_N == b
-        row = batch.tokens_BL[b, batch.real_BL[b]][None]
-        logits_LV = model(input_ids=row, is_causal=objective == "ar").logits[0].detach().double()
-        parts = zip(batch.col_N[here], batch.target_N[here], batch.weight_N[here], strict=True)
-        for col, target, weight in parts:
-            expected -= float(weight * logits_LV[col].log_softmax(-1)[target])
-    assert float(loss.detach()) == pytest.approx(expected, rel=1e-5)
+    for part in parts:
+        for b, real_L in enumerate(part.real_BL):
+            row, length = part.tokens_BL[b, real_L][None], int(real_L.sum())
+            mask = None if see_LL is None else see_LL[None, None, :length, :length]
+            output = model(input_ids=row, attention_mask=mask, is_causal=objective == "ar")
+            logits_LV = output.logits[0].detach().double()
+            here = part.row_N == b
+            for col, target, weight in zip(
+                part.col_N[here], part.target_N[here], part.weight_N[here], strict=True
+            ):
+                expected -= float(weight * logits_LV[col].log_softmax(-1)[target])
+    assert loss == pytest.approx(expected, rel=1e-5)
     assert 0.5 * math.log(400) < expected < 2.5 * math.log(400)
 
 
-def test_a_diffusion_row_sees_to_its_right_and_an_ar_row_does_not(tmp_path: Path) -> None:
-    for objective in ("diffusion", "ar"):
-        chosen = settings(tmp_path / objective, objective=objective)
-        _, tokenizer = script.prepare(chosen, tmp_path / objective)
-        model = script.build_model(chosen, tokenizer).eval()
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_who_sees_to_the_right(tmp_path: Path, objective: str, ar: str) -> None:
+    """Diffusion does, AR does not, and an adapted model does at the end of the annealing."""
+    chosen = settings(tmp_path, **of(objective, ar))
+    _, _, loss_of = pieces(chosen, tmp_path)
+
+    def blind(see_LL: Tensor | None) -> bool:
         losses = []
-        for last in (50, 60):
-            tokens = torch.tensor([[40, 41, 42, last]])
+        for last in (70, 80):
+            tokens = torch.tensor([[75, 76, 77, last]])
             one = torch.zeros(1, dtype=torch.long)
-            real = torch.ones_like(tokens, dtype=torch.bool)
-            batch = script.Batch(tokens, real, one, one + 1, one + 45, torch.ones(1))
-            losses.append(float(script.Objective(model, objective == "ar")(batch).detach()))
-        assert (losses[0] == losses[1]) == (objective == "ar")
+            batch = script.Batch(tokens, tokens > 0, one, one + 1, one + 77, torch.ones(1))
+            losses.append(float(loss_of(batch, see_LL).detach()))
+        return losses[0] == losses[1]
+
+    assert blind(script.visible(chosen, 5)) == (objective == "ar")
+    assert blind(torch.ones(4, 4).tril().bool()) or objective != "adapt"
 
 
-@pytest.mark.parametrize("objective", ["diffusion", "ar"])
-def test_the_process_count_changes_nothing(tmp_path: Path, objective: str) -> None:
-    """The shares of a batch together hold its rows, positions and weights."""
-    chosen = settings(tmp_path, objective=objective)
-    data, _ = script.prepare(chosen, tmp_path)
-    batches = script.Batches(chosen, data, IDS)
-
-    def scored(batch: object) -> list[tuple[float, ...]]:
-        sums = batch.tokens_BL.where(batch.real_BL, 0).sum(1)[batch.row_N]  # type: ignore[attr-defined]
-        columns = (sums, batch.col_N, batch.target_N, batch.weight_N)  # type: ignore[attr-defined]
-        return sorted(zip(*(c.tolist() for c in columns), strict=True))
-
-    for step in (0, 7):
-        whole = scored(batches.at(step))
-        shares = [scored(batches.at(step, rank, world=2)) for rank in (0, 1)]
-        assert whole == sorted(shares[0] + shares[1]) and all(shares)
-
-
-def test_an_epoch_visits_every_problem_once_and_epochs_differ(tmp_path: Path) -> None:
-    chosen = settings(tmp_path)
-    data, _ = script.prepare(chosen, tmp_path)
-    batches = script.Batches(chosen, data, IDS)
-    (width_n, plan), (_, second) = batches._epoch(0), batches._epoch(1)
-    assert sorted(plan.flatten()) == list(range(24)) == sorted(second.flatten())
-    assert plan.tolist() != second.tolist()
-    assert (width_n > data.answer_n).all() and (width_n <= 96).all()
-
-
-def test_every_position_is_hidden_at_the_rate_of_its_time(tmp_path: Path) -> None:
-    """E[weight x hidden] = 1 / (B width) per canvas position, so the loss estimates the bound."""
-    chosen = settings(tmp_path, problems=64, batch=64, full_canvas=1.0)
-    data, _ = script.prepare(chosen, tmp_path)
-    batches = script.Batches(chosen, data, IDS)
-    totals = [float(batches.at(step).weight_N.sum()) for step in range(300)]
-    # Each total has mean 1; the variance of a row is at most mean(1/t) / 64, about 6 / 64.
-    assert np.mean(totals) == pytest.approx(1.0, abs=4 * np.std(totals) / math.sqrt(300))
-    assert np.std(totals) < 0.15
-
-
-def test_muon_orthogonalizes() -> None:
-    generator = torch.Generator().manual_seed(0)
-    for shape in ((3, 8, 8), (2, 4, 9), (2, 9, 4)):
-        values = torch.linalg.svdvals(
-            script.orthogonalize(torch.randn(shape, generator=generator), iterations=5)
-        )
-        assert values.min() > 0.5 and values.max() < 1.3
-    u, s, v = torch.linalg.svd(torch.randn(1, 5, 5, generator=generator))
-    tall = script.orthogonalize(u @ torch.diag_embed(s) @ v)
-    assert (u.mT @ tall @ v.mT).diagonal(dim1=1, dim2=2).min() > 0.5
-
-
-def test_muon_first_step_by_hand() -> None:
-    weight = torch.nn.Parameter(torch.zeros(4, 2))
-    weight.grad = torch.arange(8.0).reshape(4, 2)
-    script.Muon([weight], lr=0.1).step()
-    expected = -0.1 * math.sqrt(2) * script.orthogonalize(weight.grad[None])[0]
-    torch.testing.assert_close(weight.detach(), expected, atol=1e-4, rtol=1e-3)
+def test_attention_opens_over_the_annealed_steps(tmp_path: Path) -> None:
+    chosen = settings(tmp_path, objective="adapt", init="mini-ar", anneal=100, steps=200)
+    left = torch.ones(512, 512).tril().bool()
+    for step, share in ((0, 0.01), (49, 0.5), (98, 0.99)):
+        see_LL = script.visible(chosen, step)
+        assert see_LL[left].all()
+        assert see_LL[~left].float().mean().item() == pytest.approx(share, abs=0.01)
+    assert script.visible(chosen, 99) is None and script.visible(chosen, 150) is None
+    assert script.visible(settings(tmp_path), 0) is None
 
 
 def test_every_parameter_has_one_optimizer(tmp_path: Path) -> None:
     chosen = settings(tmp_path)
-    _, tokenizer = script.prepare(chosen, tmp_path)
-    model = script.build_model(chosen, tokenizer)
+    _, model, _ = pieces(chosen, tmp_path)
     held = [
         id(p)
         for optimizer in script.build_optimizers(chosen, model)
@@ -180,18 +158,69 @@ def test_every_parameter_has_one_optimizer(tmp_path: Path) -> None:
     assert set(held) == {id(p) for p in model.parameters()}
 
 
-def test_the_rate_rises_then_falls_to_nothing(tmp_path: Path) -> None:
+def test_the_rate_rises_stays_and_falls_to_nothing(tmp_path: Path) -> None:
     chosen = settings(tmp_path, steps=100, warmup=10)
     rates = [script.rate_at(chosen, step) for step in range(101)]
     assert rates[:3] == pytest.approx([0.1, 0.2, 0.3]) and rates[100] == 0
     assert rates[50:52] == pytest.approx([0.5, 0.49])
+    late = settings(tmp_path, steps=100, warmup=10, decay=0.2)
+    rates = [script.rate_at(late, step) for step in (20, 80, 90, 100)]
+    assert rates == pytest.approx([1, 1, 0.5, 0])
 
 
-@pytest.mark.parametrize("objective", ["diffusion", "ar"])
-def test_a_resumed_run_repeats_the_unbroken_one_bitwise(
-    tmp_path: Path, objective: str, monkeypatch: pytest.MonkeyPatch
+# --- data --------------------------------------------------------------------------------------
+
+
+def test_examples_do_not_depend_on_who_makes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = script.pretrain(settings(tmp_path / "whole", objective=objective))
+    """The same through a pool of processes, which here are threads of this one, and in chunks."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    whole = list(script.texts(settings(tmp_path)))
+    monkeypatch.setattr(script, "CHUNK", 5)
+    monkeypatch.setattr(script, "ProcessPoolExecutor", lambda n, context: ThreadPoolExecutor(n))
+    assert list(script.texts(settings(tmp_path))) == whole and len(whole) == 24
+    assert list(script.texts(settings(tmp_path, processes=64))) == whole
+
+
+def test_what_does_not_fit_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = settings(tmp_path, canvas=20, canvas_long=30)
+    data, _ = script.prepare_data(chosen, tmp_path, shown=True)
+    said = capsys.readouterr().out
+    assert f"{len(data)} of 24 examples fit; over their canvas: " in said and len(data) < 24
+    assert set(data.canvas_n) <= {20, 30} and (data.answer_n < data.canvas_n).all()
+
+
+# --- resuming ----------------------------------------------------------------------------------
+
+
+def same_run(one: Path, two: Path) -> None:
+    """Model files, checkpoint and log agree in every bit."""
+    for name in ("model.safetensors", "config.json", "tokenizer.json"):
+        assert (one / name).read_bytes() == (two / name).read_bytes(), name
+    assert state(one.parent) == state(two.parent)
+    logs = [folder.parent / "metrics.jsonl" for folder in (one, two)]
+    assert logs[0].read_text() == logs[1].read_text()
+
+
+def state(folder: Path) -> dict[str, list[float]]:
+    """Weights and both optimisers' memories."""
+    saved = torch.load(folder / "checkpoint.pt", weights_only=True)
+    flat = {name: value.flatten().tolist() for name, value in saved["model"].items()}
+    for number, optimizer in enumerate(saved["optimizers"]):
+        for parameter, memory in optimizer["state"].items():
+            for key, value in memory.items():
+                flat[f"{number}.{parameter}.{key}"] = value.flatten().tolist()
+    return flat
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_resumed_run_repeats_the_unbroken_one_bitwise(
+    tmp_path: Path, objective: str, ar: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {**of(objective, ar), "evaluate_every": 2, "evaluate_problems": 2}
+    whole = script.pretrain(settings(tmp_path / "whole", **changes))
 
     class Killed(BaseException):
         pass
@@ -206,70 +235,177 @@ def test_a_resumed_run_repeats_the_unbroken_one_bitwise(
     with monkeypatch.context() as patch:
         patch.setattr(script.Run, "log", dying)
         with pytest.raises(Killed):
-            script.pretrain(settings(tmp_path / "broken", objective=objective))
+            script.pretrain(settings(tmp_path / "broken", **changes))
     with (tmp_path / "broken" / "metrics.jsonl").open("a") as file:
         file.write('{"step": 5, "lo')
-    broken = script.pretrain(settings(tmp_path / "broken", objective=objective))
-
-    for name in ("model.safetensors", "config.json", "tokenizer.json"):
-        assert (whole / name).read_bytes() == (broken / name).read_bytes(), name
-    assert state(whole.parent) == state(broken.parent)
-    logs = [folder.parent / "metrics.jsonl" for folder in (whole, broken)]
-    assert logs[0].read_text() == logs[1].read_text() and logs[0].read_text().count("\n") == 6
+    broken = script.pretrain(settings(tmp_path / "broken", **changes))
+    same_run(whole, broken)
 
 
-def state(folder: Path) -> dict[str, list[float]]:
-    saved = torch.load(folder / "checkpoint.pt", weights_only=True)
-    return {name: value.flatten().tolist() for name, value in saved["model"].items()}
+DRIVER = """
+import json, os, signal, sys
+sys.path[:0] = [{root!r}]
+import importlib.util
+
+spec = importlib.util.spec_from_file_location("pretrain_script", {script!r})
+script = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(script)
+arguments = json.loads(sys.argv[1])
+if kill := arguments.pop("kill", None):
+    log = script.Run.log
+    def dying(run, row):
+        log(run, row)
+        if row["step"] == kill:
+            os.kill(os.getpid(), signal.SIGKILL)
+    script.Run.log = dying
+world = arguments.pop("world", 1)
+shape = script.Architecture(**arguments.pop("model"))
+script.pretrain(script.Pretrain(model=shape, **arguments))
+assert script.Accelerator().num_processes == world, "another number of processes"
+"""
 
 
-def test_the_exported_model_is_what_transformers_opens(tmp_path: Path) -> None:
-    folder = script.pretrain(settings(tmp_path / "run", steps=2))
+def drive(folder: Path, *launcher: str, **arguments: Any) -> int:
+    """Train in processes of its own; the exit status."""
+    driver = folder / "driver.py"
+    driver.write_text(DRIVER.format(root=str(ROOT), script=str(SCRIPT)))
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    command = [
+        sys.executable,
+        *launcher,
+        str(driver),
+        json.dumps({"model": SHAPE, **TINY, **arguments}),
+    ]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    if done.returncode > 0:
+        pytest.fail(textwrap.indent(done.stderr[-3000:], "| "))
+    return done.returncode
+
+
+def test_a_run_killed_in_the_middle_of_the_annealing_continues_bitwise(
+    tmp_path: Path, ar: str
+) -> None:
+    changes: dict[str, Any] = {**of("adapt", ar), "anneal": 6, "keep": [2, 5]}
+    run = str(tmp_path / "broken")
+    assert drive(tmp_path, **changes, run=run, kill=5) == -signal.SIGKILL
+    assert not (tmp_path / "broken/model").exists()
+    changes["keep"] = (2, 5)
+    broken = script.pretrain(settings(tmp_path / "broken", **changes))
+    whole = script.pretrain(settings(tmp_path / "whole", **changes))
+    same_run(whole, broken)
+    for step in (2, 5):
+        files = [r.parent / f"kept/step-{step}/model.safetensors" for r in (whole, broken)]
+        assert (
+            files[0].read_bytes() == files[1].read_bytes() != (whole / files[0].name).read_bytes()
+        )
+
+
+def test_two_processes_with_half_a_batch_are_one_with_the_whole(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"steps": 3, "muon_rate": 1e-3, "adam_rate": 1e-3, "rows": 1}
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+    assert drive(tmp_path, *torchrun, **changes, run=str(tmp_path / "two"), world=2) == 0
+    script.pretrain(settings(tmp_path / "one", **changes))
+    one, two = (script.Run(tmp_path / name).metrics() for name in ("one", "two"))
+    assert [row["step"] for row in two] == [1, 2, 3]
+    for mine, theirs in zip(one, two, strict=True):
+        assert theirs["loss"] == pytest.approx(mine["loss"], rel=1e-5)
+    apart, together = state(tmp_path / "one"), state(tmp_path / "two")
+    for name, values in apart.items():
+        torch.testing.assert_close(
+            torch.tensor(together[name]), torch.tensor(values), atol=1e-4, rtol=1e-3, msg=name
+        )
+
+
+# --- evaluation and what is saved --------------------------------------------------------------
+
+
+def test_evaluation_leaves_no_trace_in_the_training(tmp_path: Path) -> None:
+    plain = script.pretrain(settings(tmp_path / "plain"))
+    watched = script.pretrain(
+        settings(tmp_path / "watched", evaluate_every=2, evaluate_problems=3, keep_evaluated=True)
+    )
+    assert state(plain.parent) == state(watched.parent)
+    rows = script.Run(watched.parent).metrics()
+    seen = [row for row in rows if "dev_passed" in row]
+    assert [row["step"] for row in seen] == [2, 4, 6]
+    assert all(0 <= row["dev_passed"] <= row["dev_valid"] <= 1 for row in seen)
+    kept = sorted(folder.name for folder in (watched.parent / "kept").iterdir())
+    assert kept == ["step-2", "step-4", "step-6"]
+    last = (watched.parent / "kept/step-6/model.safetensors").read_bytes()
+    assert last == (watched / "model.safetensors").read_bytes()
+
+
+def test_what_the_model_writes_is_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One right program, one wrong, one that is none, and one that never came."""
+    right, wrong, broken, missing = minicode.problems("dev", 0, 4)
+    programs = {
+        right.id: right.program,
+        wrong.id: wrong.prompt + "    return {}\n",
+        broken.id: "def",
+    }
+
+    def written(loaded: Any, jobs: Any, decoder: str, capacity: int) -> Any:
+        asked = [job.request.id for job in jobs]
+        assert asked == [p.id for p in (right, wrong, broken, missing)] and decoder == "ar"
+        for id, program in programs.items():
+            yield SimpleNamespace(completions=(SimpleNamespace(id=id, program=program),))
+
+    monkeypatch.setattr(script, "stream", written)
+    assert script.pass_at_1(diffucode.load("mini-ar"), [right, wrong, broken, missing]) == (1, 2)
+
+
+def test_solved_counts_right_programs_only() -> None:
+    problems = minicode.problems("dev", 0, 3)
+    right = {p.id: p.prompt + p.reference for p in problems}
+    assert script.solved(right, problems) == 3
+    first = problems[0]
+    wrong = {first.id: first.prompt + "    return None\n", problems[1].id: "def f(:"}
+    assert script.solved(right | wrong, problems) == 1
+    assert script.solved({}, problems) == 0
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_saved_model_is_what_transformers_and_diffucode_open(
+    tmp_path: Path, objective: str, ar: str
+) -> None:
+    folder = script.pretrain(settings(tmp_path / "run", steps=2, **of(objective, ar)))
     model = AutoModelForCausalLM.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert model.dtype is torch.bfloat16 and type(model).__name__ == "Qwen3ForCausalLM"
-    assert model.config.is_causal is False
+    assert model.config.is_causal is (objective == "ar")
     assert model.config.mask_token_id == tokenizer.mask_token_id
     assert model.config.eos_token_id == tokenizer.eos_token_id
-    assert model.config.diffucode == {
-        "family": "native",
-        "decoder": "diffusion",
-        "readout_shift": False,
-        "canvas": 96,
-        "steps": 96,
-    }
+    loaded = diffucode.load(folder)
+    assert (loaded.canvas, loaded.steps) == (96, 96 if objective == "ar" else 48)
+    assert loaded.decoder == ("ar" if objective == "ar" else "diffusion")
+    assert loaded.denoiser.readout_shift is (objective != "diffusion")
     rounded: dict[str, Tensor] = torch.load(tmp_path / "run/checkpoint.pt")["model"]
     for name, value in model.state_dict().items():
         assert torch.equal(value, rounded[name].bfloat16())
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["def f(x):\n\treturn x  # ünïcödé 🦜\r\n", "\x00\x7f", "  a   b\n\n\n    c ", "日本語", ""],
-)
-def test_the_tokenizer_loses_nothing(text: str) -> None:
-    shipped = AutoTokenizer.from_pretrained(ROOT / "diffucode/models/weights/mini")
-    for tokenizer in (shipped, script.train_tokenizer(["x = 1\n"], 300)):
-        assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+def test_adaptation_starts_from_the_ar_model_and_its_tokenizer(tmp_path: Path, ar: str) -> None:
+    chosen = settings(tmp_path, vocabulary=350, **of("adapt", ar))
+    _, model, _ = pieces(chosen, tmp_path)
+    given = AutoModelForCausalLM.from_pretrained(ar, dtype=torch.float32).state_dict()
+    assert all(torch.equal(value, given[name]) for name, value in model.state_dict().items())
+    names = (Path(ar) / "tokenizer.json", tmp_path / "tokenizer/tokenizer.json")
+    assert names[0].read_bytes() == names[1].read_bytes()
 
 
-def test_quoted_letters_and_numbers_are_tokens_of_their_own() -> None:
-    """What has to be copied from the prompt reads the same in both places, contractions or not."""
-    tokenizer = AutoTokenizer.from_pretrained(ROOT / "diffucode/models/weights/mini")
-    for letter in "aeorst":
-        id = tokenizer.convert_tokens_to_ids(letter)
-        for text in (f"contain '{letter}'.", f"w.startswith('{letter}')"):
-            assert id in tokenizer(text)["input_ids"]
-    assert tokenizer.tokenize(" 7.") == ["Ġ7", "."]
+def test_what_cannot_be_adapted_is_refused(tmp_path: Path, ar: str) -> None:
+    with pytest.raises(ConfigError, match="init=None with objective=adapt"):
+        settings(tmp_path, objective="adapt")
+    with pytest.raises(ConfigError, match="init='mini-ar' with objective=ar"):
+        settings(tmp_path, objective="ar", init="mini-ar")
+    with pytest.raises(ConfigError, match="it decodes by diffusion"):
+        pieces(settings(tmp_path / "a", objective="adapt", init="mini"), tmp_path / "a")
+    other = script.Architecture(**{**SHAPE, "intermediate": 40})
+    with pytest.raises(ConfigError, match=r"is \[.*\] there, \[.*\] under model="):
+        pieces(settings(tmp_path / "b", model=other, **of("adapt", ar)), tmp_path / "b")
 
 
-def test_mini_and_mini_ar_share_a_tokenizer_with_reserved_ids() -> None:
-    one, two = (ROOT / "diffucode/models/weights" / name for name in ("mini", "mini-ar"))
-    assert (one / "tokenizer.json").read_bytes() == (two / "tokenizer.json").read_bytes()
-    tokenizer = AutoTokenizer.from_pretrained(one)
-    specials = ["<|endoftext|>", "<|mask|>", "<|pad|>", "<|reserved_0|>", "<|reserved_12|>"]
-    assert tokenizer.convert_tokens_to_ids(specials) == [0, 1, 2, 3, 15]
-    assert tokenizer.eos_token_id == 0 and tokenizer.pad_token_id == 2
+# --- settings ----------------------------------------------------------------------------------
 
 
 def test_another_config_in_the_same_folder_is_refused(tmp_path: Path) -> None:
@@ -279,18 +415,28 @@ def test_another_config_in_the_same_folder_is_refused(tmp_path: Path) -> None:
         script.pretrain(settings(tmp_path / "run", steps=2))
 
 
-def test_fewer_problems_than_a_batch_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"problems.*batch=64"):
-        script.pretrain(settings(tmp_path / "run", batch=64))
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"log_every": 2}, "checkpoint_every=3 is no multiple of log_every=2"),
+        ({"decay": 0.0}, "decay=0.0: expected a share"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        settings(tmp_path, **changes)
 
 
-def test_checkpoints_fall_on_logged_steps(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="checkpoint_every=3 is no multiple of log_every=2"):
-        settings(tmp_path, log_every=2)
+@pytest.mark.parametrize("name", ["mini", "mini_ar", "mini_adapted"])
+def test_configs_load(name: str) -> None:
+    file = ROOT / f"configs/train/pretrain_{name}.yaml"
+    assert script.configs.load(script.Pretrain, file).run == "runs/" + name.replace("_", "-")
 
 
 def test_the_command_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = str(ROOT / "configs/train/pretrain_mini.yaml")
     monkeypatch.setattr(sys, "argv", ["pretrain.py", "--config", config, "modle.layers=2"])

@@ -1,0 +1,1 @@
+"""Text to training batches: the tokenizer, packed examples, canvases and masks."""

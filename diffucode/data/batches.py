@@ -1,0 +1,186 @@
+"""Rows on canvases, what is hidden of them, and where it is read.
+
+A row of a batch, and what the objectives ask of it (p prompt, a answer, e end of text, . padding)::
+
+    tokens      p p p p a a a a a e e e e .      the canvas behind the prompt is filled with e
+    masked      p p p p a _ a _ _ e _ e e .      each canvas position is hidden with probability t and
+                          ^   ^ ^   ^            predicted from all others (LLaDA)
+      shifted           ^   ^ ^   ^              the same, read one column earlier (Dream, DiffuCoder)
+    causal      p p p p a a a a a e              answer and one e, each predicted from its left
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffucode.data.packed import Packed
+from diffucode.errors import ConfigError
+
+Objective = Literal["diffusion", "adapt", "ar"]
+Weighting = Literal["bound", "even"]
+"""Weight of a hidden position: 1/t, so that the loss is LLaDA's bound on -log p a position (its eq. 3), or
+the same for all of a batch, so that it is the mean over them."""
+POOL = 16
+"""Batches that are drawn together, so that rows of a batch can have similar lengths."""
+
+
+class Batch(NamedTuple):
+    """Rows, and the positions to score: the loss is the sum of weight x cross-entropy."""
+
+    tokens_BL: Tensor
+    real_BL: Tensor
+    row_N: Tensor
+    col_N: Tensor
+    """Where the logits are read, which is not always where the target stands."""
+    target_N: Tensor
+    weight_N: Tensor
+
+
+class SpecialIds(NamedTuple):
+    end: int
+    mask: int
+    pad: int
+
+
+class Batches:
+    """The batch of any step: a pure function of the arguments, the data and the step."""
+
+    def __init__(
+        self,
+        data: Packed,
+        ids: SpecialIds,
+        *,
+        objective: Objective,
+        weighting: Weighting,
+        batch: int,
+        rows: int,
+        full_canvas: float,
+        seed: int,
+    ) -> None:
+        """``batch`` rows a step over all processes, ``rows`` of them at a time.
+
+        ``full_canvas`` is the share of rows with their whole canvas; the others get a random width
+        between answer and canvas.
+        """
+        if len(data) < batch:
+            raise ConfigError(
+                f"problems: {len(data)} examples fit, which is less than batch={batch}"
+            )
+        self.data, self.ids = data, ids
+        self.objective, self.weighting = objective, weighting
+        self.batch, self.rows, self.full_canvas, self.seed = batch, rows, full_canvas, seed
+        self.per_epoch = len(data) // batch
+        self._epoch = lru_cache(maxsize=2)(self._draw_epoch)
+
+    def at(self, step: int, rank: int = 0, world: int = 1) -> list[Batch]:
+        """The rows rank, rank + world, ... of the step; weights are of the whole batch."""
+        width_n, plan = self._epoch(step // self.per_epoch)
+        chosen_B = plan[step % self.per_epoch]
+        mine = np.arange(rank, self.batch, world)
+        parts = [mine[i : i + self.rows] for i in range(0, len(mine), self.rows)]
+        rows = [[self.data.row(n) for n in chosen_B[part]] for part in parts]
+        prompt_B, answer_B = self.data.prompt_n[chosen_B], self.data.answer_n[chosen_B]
+        if self.objective == "ar":
+            targets = int((answer_B + 1).sum())
+            return [
+                causal_batch(own, prompt_B[part], targets, self.ids)
+                for own, part in zip(rows, parts, strict=True)
+            ]
+        width_B = width_n[chosen_B]
+        hide_BC, weight_B = self._masks(step, width_B)
+        shift = self.objective == "adapt"
+        return [
+            masked_batch(
+                own, prompt_B[part], width_B[part], hide_BC[part], weight_B[part], self.ids, shift
+            )
+            for own, part in zip(rows, parts, strict=True)
+        ]
+
+    def _masks(self, step: int, width_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What is hidden of each canvas, ``[B, C]``, and the weight of a hidden position, ``[B]``."""
+        rng = np.random.default_rng([self.seed, 2, step])
+        # Stratified: the times of a batch cover (0, 1] evenly, which lowers the variance of 1/t.
+        time_B = rng.permutation(1 - (np.arange(self.batch) + rng.random()) / self.batch)
+        column_C = np.arange(self.data.canvas_n.max())
+        hide_BC = rng.random((self.batch, len(column_C))) < time_B[:, None]
+        hide_BC &= column_C < width_B[:, None]
+        if self.weighting == "even":
+            return hide_BC, np.full(self.batch, 1 / max(1, hide_BC.sum()))
+        return hide_BC, 1 / (self.batch * time_B * width_B)
+
+    def _draw_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Canvas widths ``[n]``, and the examples in the order of the epoch ``[steps, batch]``.
+
+        Rows of a batch have similar lengths: pools of batches are sorted, then their batches mixed.
+        """
+        data, size = self.data, POOL * self.batch
+        rng = np.random.default_rng([self.seed, 1, epoch])
+        width_n = rng.integers(data.answer_n + 1, data.canvas_n + 1)
+        width_n = np.where(rng.random(len(data)) < self.full_canvas, data.canvas_n, width_n)
+        total_n = data.prompt_n + (data.answer_n if self.objective == "ar" else width_n)
+        order = rng.permutation(len(data))[: self.per_epoch * self.batch]
+        pools = [order[i : i + size] for i in range(0, len(order), size)]
+        pools = [pool[np.argsort(total_n[pool], kind="stable")] for pool in pools]
+        mixed = [rng.permutation(pool.reshape(-1, self.batch)) for pool in pools]
+        return width_n, np.concatenate(mixed)
+
+
+def masked_batch(
+    rows: Sequence[np.ndarray],
+    prompt_B: np.ndarray,
+    width_B: np.ndarray,
+    hide_BC: np.ndarray,
+    weight_B: np.ndarray,
+    ids: SpecialIds,
+    shift: bool,
+) -> Batch:
+    """Masked diffusion: each hidden canvas position is predicted, with the weight of its row.
+
+    With ``shift`` it is read one column earlier, except for the first column of a row, which has
+    none and reads its own.
+    """
+    length = int((prompt_B + width_B).max())
+    tokens_BL = np.full((len(rows), length), ids.pad)
+    hidden_BL = np.zeros((len(rows), length), dtype=bool)
+    real_BL = np.arange(length) < (prompt_B + width_B)[:, None]
+    for b, row in enumerate(rows):
+        end = prompt_B[b] + width_B[b]
+        tokens_BL[b, : len(row)] = row
+        tokens_BL[b, len(row) : end] = ids.end
+        hidden_BL[b, prompt_B[b] : end] = hide_BC[b, : width_B[b]]
+    row_N, col_N = hidden_BL.nonzero()
+    return _batch(
+        np.where(hidden_BL, ids.mask, tokens_BL),
+        real_BL,
+        row_N,
+        np.maximum(col_N - shift, 0),
+        tokens_BL[hidden_BL],
+        weight_B[row_N],
+    )
+
+
+def causal_batch(
+    rows: Sequence[np.ndarray], prompt_B: np.ndarray, targets: int, ids: SpecialIds
+) -> Batch:
+    """Next-token prediction of the answer and one end-of-text, mean over ``targets`` tokens."""
+    length_B = np.array([len(row) for row in rows])
+    tokens_BL = np.full((len(rows), int(length_B.max()) + 1), ids.pad)
+    for b, row in enumerate(rows):
+        tokens_BL[b, : len(row)] = row
+        tokens_BL[b, len(row)] = ids.end
+    column_L = np.arange(tokens_BL.shape[1])
+    real_BL = column_L <= length_B[:, None]
+    row_N, col_N = (real_BL & (column_L >= prompt_B[:, None])).nonzero()
+    target_N = tokens_BL[row_N, col_N]
+    return _batch(tokens_BL, real_BL, row_N, col_N - 1, target_N, np.full(len(row_N), 1 / targets))
+
+
+def _batch(*arrays: np.ndarray) -> Batch:
+    *integers, weight_N = map(torch.from_numpy, arrays)
+    return Batch._make([*integers, weight_N.float()])

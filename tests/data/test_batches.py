@@ -1,0 +1,124 @@
+"""Batches by hand, the laws of their masks, and that a batch is a pure function of its step."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from diffucode.data.batches import Batch, Batches, SpecialIds, causal_batch, masked_batch
+from diffucode.data.packed import Packed
+from diffucode.errors import ConfigError
+
+IDS = SpecialIds(end=0, mask=1, pad=2)
+
+
+def data(n: int, canvas: int = 12) -> Packed:
+    """``n`` examples of random lengths, every other with half the canvas."""
+    rng = np.random.default_rng(0)
+    prompt_n, answer_n = rng.integers(1, 9, n), rng.integers(0, canvas // 2, n)
+    total_n = prompt_n + answer_n
+    token_T = rng.integers(3, 100, total_n.sum()).astype(np.uint16)
+    canvas_n = np.where(np.arange(n) % 2, canvas // 2, canvas)
+    region_T = np.ones(len(token_T), np.int8)
+    return Packed(token_T, region_T, prompt_n, answer_n, canvas_n, np.cumsum(total_n) - total_n)
+
+
+def batches(packed: Packed, **changes: object) -> Batches:
+    usual = {"objective": "diffusion", "weighting": "bound", "batch": 4, "rows": 3}
+    return Batches(packed, IDS, **{**usual, "full_canvas": 0.2, "seed": 0, **changes})  # type: ignore[arg-type]
+
+
+def test_the_masked_batch_by_hand() -> None:
+    """Two rows on canvases of 4 and 2; hidden positions are read in place, or one column earlier."""
+    hide = np.array([[True, False, True, True], [False, True, True, True]])
+    rows = [np.array([10, 11, 20, 21]), np.array([12, 22])]
+    for shift, first in ((False, 2), (True, 1)):
+        batch = masked_batch(
+            rows, np.array([2, 1]), np.array([4, 2]), hide, np.array([0.25, 1.0]), IDS, shift
+        )
+        assert batch.tokens_BL.tolist() == [[10, 11, 1, 21, 1, 1], [12, 22, 1, 2, 2, 2]]
+        assert batch.real_BL.sum(1).tolist() == [6, 3]
+        assert batch.row_N.tolist() == [0, 0, 0, 1]
+        assert batch.col_N.tolist() == [first, first + 2, first + 3, first]
+        assert batch.target_N.tolist() == [20, 0, 0, 0]
+        assert batch.weight_N.tolist() == [0.25, 0.25, 0.25, 1.0]
+
+
+def test_the_first_column_of_a_row_reads_itself() -> None:
+    batch = masked_batch(
+        [np.array([20])], np.array([0]), np.array([2]), np.ones((1, 2), bool), np.ones(1), IDS, True
+    )
+    assert batch.col_N.tolist() == [0, 0] and batch.target_N.tolist() == [20, 0]
+
+
+def test_the_causal_batch_by_hand() -> None:
+    """Answer and one end of text, each read one position earlier, mean over all targets."""
+    rows = [np.array([10, 11, 20, 21]), np.array([12, 22])]
+    batch = causal_batch(rows, np.array([2, 1]), 5, IDS)
+    assert batch.tokens_BL.tolist() == [[10, 11, 20, 21, 0], [12, 22, 0, 2, 2]]
+    assert batch.row_N.tolist() == [0, 0, 0, 1, 1]
+    assert batch.col_N.tolist() == [1, 2, 3, 0, 1]
+    assert batch.target_N.tolist() == [20, 21, 0, 22, 0]
+    assert batch.weight_N.tolist() == pytest.approx([0.2] * 5)
+
+
+def scored(parts: list[Batch]) -> list[tuple[float, ...]]:
+    """What a step asks, whatever the order of rows and parts."""
+    found: list[tuple[float, ...]] = []
+    for part in parts:
+        sums = part.tokens_BL.where(part.real_BL, 0).sum(1)[part.row_N]
+        columns = (sums, part.col_N, part.target_N, part.weight_N)
+        found += zip(*(c.tolist() for c in columns), strict=True)
+    return sorted(found)
+
+
+@pytest.mark.parametrize("objective", ["diffusion", "adapt", "ar"])
+@pytest.mark.parametrize("weighting", ["bound", "even"])
+def test_processes_and_rows_at_a_time_change_nothing(objective: str, weighting: str) -> None:
+    """The shares of a batch together hold its rows, positions and weights."""
+    packed = data(24)
+    whole = batches(packed, objective=objective, weighting=weighting, rows=4)
+    parts = batches(packed, objective=objective, weighting=weighting, rows=1)
+    for step in (0, 7):
+        expected = scored(whole.at(step))
+        assert len(whole.at(step)) == 1 and len(parts.at(step)) == 4
+        assert scored(parts.at(step)) == expected
+        shares = [whole.at(step, rank, world=2) for rank in (0, 1)]
+        assert sorted(scored(shares[0]) + scored(shares[1])) == expected and all(shares)
+
+
+def test_an_epoch_visits_every_example_once_and_epochs_differ() -> None:
+    packed = data(24)
+    drawn = batches(packed)
+    (width_n, plan), (_, second) = drawn._epoch(0), drawn._epoch(1)
+    assert sorted(plan.flatten()) == list(range(24)) == sorted(second.flatten())
+    assert plan.tolist() != second.tolist()
+    assert (width_n > packed.answer_n).all() and (width_n <= packed.canvas_n).all()
+    full = batches(packed, full_canvas=1.0)._epoch(0)[0]
+    assert full.tolist() == packed.canvas_n.tolist()
+
+
+def test_seeds_and_steps_give_other_masks() -> None:
+    packed = data(24)
+    same, other = batches(packed), batches(packed, seed=1)
+    assert scored(same.at(3)) == scored(batches(packed).at(3))
+    assert scored(same.at(3)) != scored(other.at(3)) and scored(same.at(3)) != scored(same.at(9))
+
+
+def test_every_position_is_hidden_at_the_rate_of_its_time() -> None:
+    """E[weight x hidden] = 1 / (B width) per canvas position, so the loss estimates the bound."""
+    drawn = batches(data(64), batch=64, rows=64, full_canvas=1.0)
+    totals = [float(drawn.at(step)[0].weight_N.sum()) for step in range(300)]
+    assert np.mean(totals) == pytest.approx(1.0, abs=4 * np.std(totals) / math.sqrt(300))
+    assert np.std(totals) < 0.15
+
+
+def test_even_weights_are_the_mean_over_hidden_positions() -> None:
+    weight_N = batches(data(24), weighting="even", rows=4).at(2)[0].weight_N
+    torch.testing.assert_close(weight_N, torch.full_like(weight_N, 1 / len(weight_N)))
+
+
+def test_fewer_examples_than_a_batch_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"problems.*24 .*batch=64"):
+        batches(data(24), batch=64)
