@@ -10,6 +10,7 @@
     ├── ModelOutputError  (ArithmeticError)  logits that are not numbers
     ├── MissingExtra      (ImportError)   a feature whose optional package is not installed
     ├── TraceError        (ValueError)    a trace file of another version or with columns that disagree
+    ├── SandboxError      (RuntimeError)  no isolation to be had here, or a sandbox that cannot work
     ├── TaskError         (ValueError)    a task or data set that is asked for something it does not have
     └── ResumeError       (ValueError)    a run folder that does not fit the run that wants to continue it
 
@@ -57,6 +58,10 @@ class MissingExtra(DiffucodeError, ImportError):
 
 class TraceError(DiffucodeError, ValueError):
     """A trace file of another version, or one whose columns disagree."""
+
+
+class SandboxError(DiffucodeError, RuntimeError):
+    """No isolation to be had on this machine, or a sandbox that cannot do its work."""
 
 
 class TaskError(DiffucodeError, ValueError):

@@ -1,0 +1,1 @@
+"""Running generated code: it is hostile, it runs here only, and the expected answers never come along."""
