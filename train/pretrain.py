@@ -19,9 +19,9 @@ processes and of rows at a time changes the rounding of a step, not its mathemat
 from __future__ import annotations
 
 import argparse
-import ast
 import copy
 import io
+import math
 import multiprocessing
 import shutil
 from collections.abc import Iterator
@@ -46,6 +46,8 @@ from diffucode.data.batches import Batch, Batches, Objective, SpecialIds, Weight
 from diffucode.data.packed import Example, Packed, pack
 from diffucode.data.tokenizer import train_tokenizer
 from diffucode.errors import ConfigError, DiffucodeError
+from diffucode.execution.checks import Submission, check
+from diffucode.execution.sandbox import Sandbox
 from diffucode.generate.model import decoder_of
 from diffucode.generate.prompted import Prompt, prepare
 from diffucode.generate.settings import GenerateConfig
@@ -313,25 +315,24 @@ def rate_at(settings: Pretrain, step: int) -> float:
 # --- evaluation --------------------------------------------------------------------------------
 
 
-def pass_at_1(loaded: Loaded, problems: list[Problem]) -> tuple[int, int]:
-    """How many problems the model solves at temperature 0 as ``generate`` would, and how many of its
-    programs are valid Python."""
+def pass_at_1(loaded: Loaded, problems: list[Problem]) -> tuple[float, float]:
+    """The shares of problems that the model solves at temperature 0, as ``generate`` would, and of
+    its programs that are valid Python."""
     config = GenerateConfig()
     prompts = [Prompt(problem.id, problem.prompt) for problem in problems]
     jobs = prepare(loaded, prompts, config).jobs()
     frames = stream(loaded, jobs, decoder=decoder_of(loaded, config), capacity=64)
     programs = {done.id: done.program for frame in frames for done in frame.completions}
-    return solved(programs, problems), sum(map(parses, programs.values()))
+    return solved(programs, problems), sum(map(parses, programs.values())) / len(problems)
 
 
-def solved(programs: dict[str, str], problems: list[Problem]) -> int:
-    """How many programs are a known solution of their problem, up to layout."""
-    known = 0
-    for problem in problems:
-        program = programs.get(problem.id, "")
-        bodies = {ast.dump(ast.parse(problem.prompt + body)) for body in problem.references}
-        known += parses(program) and ast.dump(ast.parse(program)) in bodies
-    return known
+def solved(programs: dict[str, str], problems: list[Problem]) -> float:
+    """The share of problems whose program passes all tests, of those that could be checked."""
+    submissions = [Submission(programs.get(p.id, ""), p.entry_point, p.cases) for p in problems]
+    with Sandbox(tier="strongest") as sandbox:
+        reports = check(sandbox, submissions, fail_fast=True)
+    passed = [report.passed for report in reports if report.infrastructure is None]
+    return sum(passed) / len(passed) if passed else math.nan
 
 
 # --- the run -----------------------------------------------------------------------------------
@@ -379,6 +380,15 @@ class Watch:
     run: Run
     problems: list[Problem]
 
+    @classmethod
+    def of(cls, settings: Pretrain, run: Run) -> Watch:
+        """Raises SandboxError where programs are to be run and cannot be."""
+        problems = []
+        if settings.evaluate_every:
+            problems = minicode.problems("dev", settings.seed, settings.evaluate_problems)
+            Sandbox(workers=1, tier="strongest").close()
+        return cls(settings, run, problems)
+
     def look(self, step: int, model: Qwen3ForCausalLM) -> None:
         """Evaluate and keep the model as it is after ``step``, if it is to be."""
         settings, tokenizer = self.settings, self.run.folder / "tokenizer"
@@ -391,16 +401,15 @@ class Watch:
         with TemporaryDirectory() as place:
             export(model, tokenizer, Path(place) / "model")
             passed, valid = pass_at_1(load(Path(place) / "model"), self.problems)
-        n = len(self.problems)
-        self.run.log({"step": step, "dev_passed": passed / n, "dev_valid": valid / n})
+        self.run.log({"step": step, "dev_passed": passed, "dev_valid": valid})
 
 
 def pretrain(settings: Pretrain) -> Path:
     """Run or continue the training; returns the folder of the finished model."""
     accelerator = Accelerator(mixed_precision="no")
     torch.set_num_threads(settings.threads)
-    main, device = accelerator.is_main_process, accelerator.device
     rank, world = accelerator.process_index, accelerator.num_processes
+    main = accelerator.is_main_process
     with accelerator.main_process_first():
         run = open_run(settings.run, configs.dump(settings), {"seed": settings.seed})
         data, tokenizer = prepare_data(settings, run.folder, main)
@@ -411,49 +420,55 @@ def pretrain(settings: Pretrain) -> Path:
     accelerator.wait_for_everyone()
     if main:
         run.rewind(done)
+    watch = Watch.of(settings, run) if main else None
     loss_of, *prepared = accelerator.prepare(Loss(model, settings.objective == "ar"), *optimizers)
-    asked = settings.evaluate_problems if settings.evaluate_every else 0
-    watch = Watch(settings, run, minicode.problems("dev", settings.seed, asked) if main else [])
 
-    loss_sum = torch.zeros((), device=device)
+    total = torch.zeros((), device=accelerator.device)
     with bar(settings.objective, main) as progress:
         task = progress.add_task("", total=settings.steps, completed=done, note="")
         for step in range(done, settings.steps):
-            see_LL = visible(settings, step)
-            see_LL = None if see_LL is None else see_LL.to(device)
-            parts = batches.at(step, rank, world)
-            for number, part in enumerate(parts, start=1):
-                last = number == len(parts)
-                with nullcontext() if last else accelerator.no_sync(loss_of):
-                    loss = loss_of(Batch(*(x.to(device) for x in part)), see_LL)
-                    # DDP averages gradients over processes; the weights already sum over all of them.
-                    accelerator.backward(loss * world)
-                loss_sum += loss.detach()
+            parts, rate = batches.at(step, rank, world), rate_at(settings, step)
+            total += backward(accelerator, loss_of, parts, visible(settings, step))
             accelerator.clip_grad_norm_(model.parameters(), 1.0)
-            for optimizer, peak in zip(
-                prepared, (settings.muon_rate, settings.adam_rate), strict=True
-            ):
+            peaks = (settings.muon_rate, settings.adam_rate)
+            for optimizer, peak in zip(prepared, peaks, strict=True):
                 for group in optimizer.param_groups:
-                    group["lr"] = peak * rate_at(settings, step)
+                    group["lr"] = peak * rate
                 optimizer.step()
                 optimizer.zero_grad()
             finished = step + 1 == settings.steps
             if (step + 1) % settings.log_every == 0 or finished:
-                steps = step % settings.log_every + 1
-                mean = accelerator.reduce(loss_sum, "sum").item() / steps
-                loss_sum.zero_()
+                mean = accelerator.reduce(total, "sum").item() / (step % settings.log_every + 1)
+                total.zero_()
                 progress.update(task, note=f"loss {mean:.3f}")
                 if main:
-                    run.log({"step": step + 1, "loss": mean, "rate": rate_at(settings, step)})
-            progress.update(task, completed=step + 1)
-            if main:
+                    run.log({"step": step + 1, "loss": mean, "rate": rate})
+            if watch is not None:
                 watch.look(step + 1, model)
                 if (step + 1) % settings.checkpoint_every == 0 or finished:
                     save_checkpoint(run, step + 1, model, optimizers)
+            progress.update(task, completed=step + 1)
     if main:
         export(model, run.folder / "tokenizer", run.folder / "model")
     accelerator.wait_for_everyone()
     return run.folder / "model"
+
+
+def backward(
+    accelerator: Accelerator, loss_of: nn.Module, parts: list[Batch], see_LL: Tensor | None
+) -> Tensor:
+    """Gradients of a step; returns this process' share of the loss."""
+    device = accelerator.device
+    total = torch.zeros((), device=device)
+    see_LL = None if see_LL is None else see_LL.to(device)
+    for part in parts:
+        # Processes exchange gradients once a step, in the last backward pass.
+        with nullcontext() if part is parts[-1] else accelerator.no_sync(loss_of):
+            loss = loss_of(Batch._make(x.to(device) for x in part), see_LL)
+            # DDP averages gradients over processes; the weights already sum over all of them.
+            accelerator.backward(loss * accelerator.num_processes)
+        total += loss.detach()
+    return total
 
 
 def bar(title: str, shown: bool) -> Progress:

@@ -23,9 +23,11 @@ from diffucode.data.packed import Packed
 from diffucode.errors import ConfigError
 
 Objective = Literal["diffusion", "adapt", "ar"]
-Weighting = Literal["bound", "even"]
-"""Weight of a hidden position: 1/t, so that the loss is LLaDA's bound on -log p a position (its eq. 3), or
-the same for all of a batch, so that it is the mean over them."""
+Weighting = Literal["bound", "clipped", "even"]
+"""Weight of a position that is hidden with probability t. ``bound``: 1/t, and the loss is LLaDA's bound on
+-log p a position (its eq. 3). ``clipped``: 1/max(t, ``LEAST_TIME``), scaled to the same sum of weights;
+without the few large ones the gradient is steadier. ``even``: the mean over a batch's hidden ones."""
+LEAST_TIME = 0.2
 POOL = 16
 """Batches that are drawn together, so that rows of a batch can have similar lengths."""
 
@@ -112,6 +114,9 @@ class Batches:
         hide_BC &= column_C < width_B[:, None]
         if self.weighting == "even":
             return hide_BC, np.full(self.batch, 1 / max(1, hide_BC.sum()))
+        if self.weighting == "clipped":
+            least = LEAST_TIME
+            time_B = np.maximum(time_B, least) * (1 - least / 2)  # E[t / max(t, least)]
         return hide_BC, 1 / (self.batch * time_B * width_B)
 
     def _draw_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:

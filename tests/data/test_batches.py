@@ -106,12 +106,28 @@ def test_seeds_and_steps_give_other_masks() -> None:
     assert scored(same.at(3)) != scored(other.at(3)) and scored(same.at(3)) != scored(same.at(9))
 
 
-def test_every_position_is_hidden_at_the_rate_of_its_time() -> None:
+@pytest.mark.parametrize("weighting", ["bound", "clipped"])
+def test_every_position_is_hidden_at_the_rate_of_its_time(weighting: str) -> None:
     """E[weight x hidden] = 1 / (B width) per canvas position, so the loss estimates the bound."""
-    drawn = batches(data(64), batch=64, rows=64, full_canvas=1.0)
+    drawn = batches(data(64), weighting=weighting, batch=64, rows=64, full_canvas=1.0)
     totals = [float(drawn.at(step)[0].weight_N.sum()) for step in range(300)]
     assert np.mean(totals) == pytest.approx(1.0, abs=4 * np.std(totals) / math.sqrt(300))
     assert np.std(totals) < 0.15
+
+
+def test_weights_are_the_reciprocal_of_the_time_or_of_its_clipped_value() -> None:
+    """Canvases all of width 6, times a regular grid: the batch's weights are known up to their order."""
+    drawn = [
+        batches(data(200, canvas=6), weighting=weighting, batch=100, rows=100, full_canvas=1.0)
+        for weighting in ("bound", "clipped")
+    ]
+    width_B = np.full(100, 6)
+    hide_BC, bound_B = drawn[0]._masks(5, width_B)
+    same_BC, clipped_B = drawn[1]._masks(5, width_B)
+    assert (hide_BC == same_BC).all()
+    time_B = 1 / (600 * bound_B)
+    assert np.diff(np.sort(time_B)) == pytest.approx([0.01] * 99) and 0 < time_B.min() <= 0.01
+    np.testing.assert_allclose(clipped_B, 1 / (600 * 0.9 * np.maximum(time_B, 0.2)))
 
 
 def test_even_weights_are_the_mean_over_hidden_positions() -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -219,6 +220,7 @@ def state(folder: Path) -> dict[str, list[float]]:
 def test_a_resumed_run_repeats_the_unbroken_one_bitwise(
     tmp_path: Path, objective: str, ar: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(script, "solved", lambda programs, problems: len(programs) / 8)
     changes = {**of(objective, ar), "evaluate_every": 2, "evaluate_problems": 2}
     whole = script.pretrain(settings(tmp_path / "whole", **changes))
 
@@ -351,17 +353,21 @@ def test_what_the_model_writes_is_scored(monkeypatch: pytest.MonkeyPatch) -> Non
             yield SimpleNamespace(completions=(SimpleNamespace(id=id, program=program),))
 
     monkeypatch.setattr(script, "stream", written)
-    assert script.pass_at_1(diffucode.load("mini-ar"), [right, wrong, broken, missing]) == (1, 2)
+    problems = [right, wrong, broken, missing]
+    assert script.pass_at_1(diffucode.load("mini-ar"), problems) == (0.25, 0.5)
 
 
-def test_solved_counts_right_programs_only() -> None:
+def test_what_could_not_be_checked_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An infrastructure failure is apart from a wrong program."""
+    ran = [SimpleNamespace(infrastructure=None, passed=passed) for passed in (True, False)]
+    lost = SimpleNamespace(infrastructure="lost")
     problems = minicode.problems("dev", 0, 3)
-    right = {p.id: p.prompt + p.reference for p in problems}
-    assert script.solved(right, problems) == 3
-    first = problems[0]
-    wrong = {first.id: first.prompt + "    return None\n", problems[1].id: "def f(:"}
-    assert script.solved(right | wrong, problems) == 1
-    assert script.solved({}, problems) == 0
+    monkeypatch.setattr(script, "Sandbox", lambda tier: nullcontext())
+    for reports, share in (([*ran, lost], 0.5), ([*ran, ran[0]], 2 / 3)):
+        monkeypatch.setattr(script, "check", lambda *_, reports=reports, **__: reports)
+        assert script.solved({}, problems) == share
+    monkeypatch.setattr(script, "check", lambda *_, **__: [lost])
+    assert math.isnan(script.solved({}, problems))
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
