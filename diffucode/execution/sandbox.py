@@ -14,6 +14,7 @@ The supervisor is one loop in the thread that iterates ``run``. It holds one fra
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from types import TracebackType
@@ -43,6 +44,8 @@ class Sandbox:
         *,
         allow_unsafe: bool = False,
     ) -> None:
+        if sys.platform != "linux":
+            raise SandboxError(f"the sandbox needs Linux, this is {sys.platform}")
         count = len(os.sched_getaffinity(0)) if workers is None else workers
         if count < 1:
             raise SandboxError(f"workers: expected at least 1, got {workers}")

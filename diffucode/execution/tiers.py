@@ -59,7 +59,7 @@ class Layout:
 @cache
 def layout() -> Layout:
     """The interpreter, its standard library, the system's shared libraries, four devices."""
-    python = _python()
+    python = interpreter()
     stdlib = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
     paths = [*_system_libraries(), python, *sorted(path for path in stdlib if path)]
     paths += sorted(map(str, Path(sys.base_prefix, "lib").glob("*.so*")))
@@ -82,7 +82,7 @@ def command(tier: Tier, control: int, place: str, bwrap: str = "") -> list[str]:
 
     ``place`` is an empty directory of this worker, here outside.
     """
-    python = [_python(), "-P", "-s", "-S", "-X", "utf8", "-c", _BOOT]
+    python = [interpreter(), "-P", "-s", "-S", "-X", "utf8", "-c", _BOOT]
     seen = layout()
     if tier == "bubblewrap":
         inside = [control, "/tmp", "", _INSIDE, [], [], [], ["/"]]
@@ -132,7 +132,7 @@ def _bwrap_command(bwrap: str, seen: Layout) -> list[str]:
     return [*arguments, "--"]
 
 
-def _python() -> str:
+def interpreter() -> str:
     """The interpreter itself, not the link to it in a virtual environment."""
     return os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 
