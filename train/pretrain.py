@@ -31,7 +31,6 @@ from dataclasses import dataclass, field
 from itertools import chain, repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -144,34 +143,18 @@ class Pretrain:
 # --- data --------------------------------------------------------------------------------------
 
 
-class Text(NamedTuple):
-    prompt: str
-    response: str
-    form: str
-    regions: tuple[tuple[int, int, str], ...]
-
-
-def examples(split: str, seed: int, n: int, start: int) -> list[Text]:
-    """Problems and their first known answers; the docstring is text."""
-    found = []
-    for problem in minicode.problems(split, seed, n, start):
-        spans = ((problem.prompt.index('"""'), len(problem.prompt), "text"),)
-        found.append(Text(problem.prompt, problem.reference, "code", spans))
-    return found
-
-
 def texts(settings: Pretrain) -> Iterator[Example]:
     """The examples to learn from, in order."""
     starts = range(0, settings.problems, CHUNK)
     sizes = [min(CHUNK, settings.problems - start) for start in starts]
     arguments = (repeat("train"), repeat(settings.seed), sizes, starts)
     if len(starts) < 2 * settings.processes:
-        yield from chain.from_iterable(map(examples, *arguments))
+        yield from chain.from_iterable(map(minicode.examples, *arguments))
         return
     # spawn: the parent may run threads (gloo's, the tokenizer's), which a fork would cut off.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(settings.processes, context) as pool:
-        yield from chain.from_iterable(pool.map(examples, *arguments))
+        yield from chain.from_iterable(pool.map(minicode.examples, *arguments))
 
 
 def prepare_data(
@@ -328,7 +311,10 @@ def pass_at_1(loaded: Loaded, problems: list[Problem]) -> tuple[float, float]:
 
 def solved(programs: dict[str, str], problems: list[Problem]) -> float:
     """The share of problems whose program passes all tests, of those that could be checked."""
-    submissions = [Submission(programs.get(p.id, ""), p.entry_point, p.cases) for p in problems]
+    submissions = [
+        Submission(programs.get(p.id, ""), p.entry_point, minicode.tests(p.id).plus)
+        for p in problems
+    ]
     with Sandbox(tier="strongest") as sandbox:
         reports = check(sandbox, submissions, fail_fast=True)
     passed = [report.passed for report in reports if report.infrastructure is None]

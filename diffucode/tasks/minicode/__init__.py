@@ -1,66 +1,87 @@
-"""minicode: an endless world of small Python problems on integers, strings and lists.
+"""minicode: an endless world of small Python problems, generated with everything known about them.
 
-A composition of operations is drawn, worded, solved in every style the generator knows, and run on
-drawn inputs for the expected outputs (the code that runs here is the generator's own). A problem is a
-pure function of (split, seed, index), and no two splits share an operation signature.
+::
+
+    domains      numbers, lists, strings, dictionaries, grids
+    bands        difficulty 1 to 5: composed operations and the state they carry
+    forks        the same prompt has solutions by several algorithms, at skewed rates
+    traps        forks whose most frequent algorithm misses a case
+    splits       train, rl, dev, test: disjoint in signature, behaviour and syntax; ood: unseen operations
+
+A problem is a pure function of (split, seed, index). Nothing here needs a sandbox: the only code that runs
+is the generator's own.
 """
 
 from __future__ import annotations
 
-from random import Random
-from typing import Any
+from collections.abc import Mapping
 
-from diffucode.errors import TaskError
-from diffucode.tasks.minicode import inputs, phrasing, solutions
-from diffucode.tasks.minicode.compose import SPLITS, draw, split_of
-from diffucode.tasks.problem import Case, Problem
+from diffucode.tasks.minicode import draws, splits
+from diffucode.tasks.minicode.compose import BANDS, DOMAINS
+from diffucode.tasks.minicode.forms import Example, example, tagged
+from diffucode.tasks.minicode.splits import SPLITS
+from diffucode.tasks.minicode.suite import tests
+from diffucode.tasks.problem import Problem, Reference
 
-__all__ = ["SPLITS", "problems", "split_of"]
+__all__ = [
+    "BANDS",
+    "DOMAINS",
+    "SPLITS",
+    "Example",
+    "examples",
+    "mixture",
+    "problem",
+    "problems",
+    "tagged",
+    "tests",
+]
 
-STYLE_WEIGHTS = (0.5, 0.35, 0.15)
-USUAL_CODES = 0.8
-LEAST_OUTPUTS = 3
 
+def problems(
+    split: str, seed: int, n: int, start: int = 0, domain: str | None = None
+) -> list[Problem]:
+    """Problems ``start`` to ``start + n - 1`` of a split under a seed, of all domains or of one.
 
-def problems(split: str, seed: int, n: int, start: int = 0) -> list[Problem]:
-    """Problems ``start`` to ``start + n - 1`` of a split under a seed.
-
-    Any two calls agree where they overlap. Raises TaskError on an unknown split.
+    Any two calls agree where they overlap. Raises TaskError on an unknown split or domain.
     """
-    if split not in SPLITS:
-        raise TaskError(f"minicode has no split {split!r}; expected one of {', '.join(SPLITS)}")
-    return [_problem(split, seed, index) for index in range(start, start + n)]
+    return [_problem(draws.at(split, seed, index, domain)) for index in range(start, start + n)]
 
 
-def _problem(split: str, seed: int, index: int) -> Problem:
-    rng = Random(f"minicode/{split}/{seed}/{index}")
-    while True:
-        composition = draw(rng)
-        if split_of(composition.signature) != split:
-            continue
-        name, prompt = phrasing.prompt(composition, rng)
-        chosen = rng.choices(solutions.STYLES, STYLE_WEIGHTS)[0]
-        ordered = sorted(solutions.STYLES, key=lambda style: style != chosen)
-        known = {style: list(solutions.bodies(composition, style)) for style in ordered}
-        if rng.random() > USUAL_CODES:
-            rng.shuffle(known[chosen])
-        references = tuple(dict.fromkeys(body for style in ordered for body in known[style]))
-        tried = inputs.arguments(composition.source.name, composition.arguments, rng)
-        outputs = _run(prompt + references[0], name, tried)
-        if len(set(map(repr, outputs))) < LEAST_OUTPUTS:
-            continue
-        return Problem(
-            id=f"minicode/{split}/{seed}/{index}",
-            prompt=prompt,
-            entry_point=name,
-            references=references,
-            cases=tuple(map(Case, tried, outputs)),
-            signature=composition.signature,
-        )
+def problem(id: str) -> Problem:
+    """The problem of an id. Raises TaskError where it is not one of minicode's."""
+    return _problem(draws.of(id))
 
 
-def _run(program: str, name: str, tried: list[tuple[Any, ...]]) -> list[Any]:
-    """Outputs of the generator's own reference; never used on anything a model wrote."""
-    namespace: dict[str, Any] = {}
-    exec(program, namespace)
-    return [namespace[name](*given) for given in tried]
+def examples(split: str, seed: int, n: int, start: int = 0) -> list[Example]:
+    """Training texts ``start`` to ``start + n - 1``: several for each problem, in all forms."""
+    return [example(split, seed, index) for index in range(start, start + n)]
+
+
+def mixture(sizes: Mapping[str, int], seed: int, split: str = "train") -> list[Problem]:
+    """As many problems of each domain as ``sizes`` says, domain after domain.
+
+    A larger size extends a smaller one: the problems of a domain do not depend on the other sizes.
+    """
+    return [p for domain, n in sizes.items() for p in problems(split, seed, n, domain=domain)]
+
+
+def _problem(drawn: draws.Drawn) -> Problem:
+    composition = drawn.composition
+    right = splits.answers(composition)
+    return Problem(
+        id=drawn.id,
+        prompt=drawn.prompt,
+        entry_point=drawn.name,
+        references=tuple(
+            Reference(
+                s.body,
+                s.algorithm,
+                s.rate,
+                not s.flawed or splits.run(composition, s.body) == right,
+            )
+            for s in drawn.solutions
+        ),
+        signature=composition.signature,
+        domain=composition.domain,
+        band=composition.band,
+    )

@@ -1,79 +1,363 @@
-"""Draws what a problem computes, before it is worded or solved."""
+"""Draws what a problem computes, before it is worded or solved.
+
+A composition is a pipeline over the argument: whole-value steps, then (usually) a view of the value as
+elements with element-wise steps and a fold, then whole-value steps again. Its band, the difficulty from
+1 to 5, counts the operations and the state they carry.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from random import Random
 
-from diffucode.tasks.minicode.operations import (
-    FILTERS,
-    MAPS,
-    REDUCERS,
-    SOURCES,
-    Filter,
-    Map,
-    Reducer,
-    Source,
-)
+from diffucode.tasks.minicode.language import Each, Fold, Keep, Source, Whole
+from diffucode.tasks.minicode.operations import EACHES, FOLDS, KEEPS, SOURCES, WHOLES
 
-SPLITS = ("train", "dev", "test")
+DOMAINS = ("numbers", "lists", "strings", "dictionaries", "grids")
+BANDS = (1, 2, 3, 4, 5)
+FOLDED = 0.75
+"""Share of compositions with a view of elements and a fold."""
+STATEFUL = 0.25
+"""Share of folds over at least two pieces that carry state."""
+GUESTS: dict[str, tuple[str, ...]] = {
+    "numbers": ("lists",),
+    "lists": (),
+    "strings": ("lists",),
+    "dictionaries": ("strings", "lists"),
+    "grids": ("lists",),
+}
+"""Whose operations a domain uses beside its own and the shared ones, on kinds that it arrives at."""
+OWN = 0.5
+"""How often an operation must be the domain's own, where there is one."""
+STARTS: dict[str, tuple[str, ...]] = {
+    "numbers": ("int",),
+    "lists": ("ints",),
+    "strings": ("str", "str", "words"),
+    "dictionaries": ("dict",),
+    "grids": ("grid",),
+}
+NAMES: dict[str, tuple[str, ...]] = {
+    "int": ("n", "num"),
+    "ints": ("nums", "values", "xs"),
+    "str": ("s", "text"),
+    "words": ("words", "names"),
+    "dict": ("d", "table"),
+    "grid": ("grid", "image"),
+}
+SECOND: dict[str, str] = {"ints": "other", "dict": "other", "grid": "other", "str": "t", "words": "other", "int": "m"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """An operation with its constant: source text, or ``k`` for the function's second argument."""
+
+    operation: Source | Keep | Each | Fold | Whole
+    constant: str = ""
+
+
+@dataclass(frozen=True)
+class Branch:
+    """An element-wise choice: ``then`` where ``test`` holds, else ``other`` (which may branch again)."""
+
+    test: Step
+    then: Step
+    other: Step | Branch
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        other = self.other.steps if isinstance(self.other, Branch) else (self.other,)
+        return (self.test, self.then, *other)
 
 
 @dataclass(frozen=True)
 class Composition:
-    """One source, up to two filters, up to two maps, one reducer, and the constants they use.
-
-    A constant is source text: a literal, or ``k`` for the function's second argument.
-    """
-
-    source: Source
+    domain: str
+    start: str
+    """Kind of the first argument."""
     argument: str
-    filters: tuple[tuple[Filter, str], ...]
-    maps: tuple[tuple[Map, str], ...]
-    reducer: Reducer
+    before: tuple[Step, ...]
+    source: Step | None
+    elementwise: tuple[Step | Branch, ...]
+    fold: Step | None
+    after: tuple[Step, ...]
 
     @property
-    def signature(self) -> str:
-        """The operations without constants; filters commute, so they are sorted."""
-        filters = "&".join(sorted(f.name for f, _ in self.filters))
-        maps = ".".join(m.name for m, _ in self.maps)
-        return f"{self.source.name}|{filters}|{maps}|{self.reducer.name}"
+    def steps(self) -> tuple[Step, ...]:
+        """All operations in order, branches flattened."""
+        middle = [
+            s
+            for e in self.elementwise
+            for s in (e.steps if isinstance(e, Branch) else (e,))
+        ]
+        block = (self.source, *middle, self.fold) if self.source else ()
+        return tuple(s for s in (*self.before, *block, *self.after) if s is not None)
+
+    @property
+    def extra(self) -> str:
+        """Kind of the second argument that an operation asks for, or ""."""
+        kinds = [s.operation.extra for s in self.steps if isinstance(s.operation, (Source, Whole))]
+        return next((k for k in kinds if k), "")
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        uses_k = "k" in [c for _, c in (*self.filters, *self.maps)]
-        return (self.argument, "k") if uses_k else (self.argument,)
+        if any(s.constant == "k" for s in self.steps):
+            return (self.argument, "k")
+        return (self.argument, SECOND[self.extra]) if self.extra else (self.argument,)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of the arguments; "k" is a small positive integer."""
+        if any(s.constant == "k" for s in self.steps):
+            return (self.start, "k")
+        return (self.start, self.extra) if self.extra else (self.start,)
+
+    @property
+    def gives(self) -> str:
+        """Kind of the result."""
+        if self.after:
+            return self.after[-1].operation.gives  # type: ignore[union-attr]
+        if self.fold:
+            return folded(self.fold.operation, self.element)  # type: ignore[arg-type]
+        return self.before[-1].operation.gives  # type: ignore[union-attr]
+
+    @property
+    def element(self) -> str:
+        """Kind of the elements that the fold receives."""
+        kind = self.source.operation.gives if self.source else ""  # type: ignore[union-attr]
+        for step in self.elementwise:
+            kind = gives(step, kind)
+        return kind
+
+    @property
+    def signature(self) -> str:
+        """The operations without constants and wording; neighbouring keeps commute, so they are sorted."""
+        parts: list[str] = []
+        run: list[str] = []
+        for step in (*self.elementwise, None):
+            if isinstance(step, Step) and isinstance(step.operation, Keep):
+                run.append(step.operation.name)
+                continue
+            if run:
+                parts.append("&".join(sorted(run)))
+                run = []
+            if step is not None:
+                parts.append(label(step))
+        names = [
+            ".".join(s.operation.name for s in self.before),
+            self.source.operation.name if self.source else "",
+            ".".join(parts),
+            self.fold.operation.name if self.fold else "",
+            ".".join(s.operation.name for s in self.after),
+        ]
+        return f"{self.start}>" + "|".join(names)
+
+    @property
+    def weight(self) -> int:
+        """Composed operations and state; an untouched view counts nothing."""
+        return sum(weight(s) for s in (*self.before, *self.elementwise, *self.after)) + (
+            weight(self.fold) if self.fold else 0
+        )
+
+    @property
+    def band(self) -> int:
+        return min(5, max(1, self.weight - 1))
 
 
-def split_of(signature: str) -> str:
-    """The only split that has problems of this signature: 10 % test, 5 % dev, the rest train."""
-    share = int.from_bytes(hashlib.sha256(signature.encode()).digest()[:4], "big") / 2**32
-    return "test" if share < 0.10 else "dev" if share < 0.15 else "train"
+def label(step: Step | Branch) -> str:
+    if isinstance(step, Step):
+        return step.operation.name
+    return f"({step.test.operation.name}?{step.then.operation.name}:{label(step.other)})"
 
 
-def draw(rng: Random) -> Composition:
-    """A random composition of at least one filter or map; constants are literals or, rarely, ``k``."""
-    source = rng.choice(SOURCES)
-    shape = rng.choice(
-        ((0, 1), (1, 0), (1, 0), (1, 1), (1, 1), (1, 1), (2, 0), (2, 1), (0, 2), (1, 2))
+def weight(step: Step | Branch) -> int:
+    if isinstance(step, Branch):
+        return 1 + weight(step.other)
+    return 1 + (step.operation.state if isinstance(step.operation, (Fold, Whole)) else 0)
+
+
+def gives(step: Step | Branch, kind: str) -> str:
+    """Kind of an element of ``kind`` after a step."""
+    if isinstance(step, Branch):
+        return gives(step.then, kind)
+    return step.operation.gives if isinstance(step.operation, Each) else kind
+
+
+def folded(fold: Fold, element: str) -> str:
+    """Kind of a fold's result over elements of a kind."""
+    if fold.gives == "list":
+        return "ints" if element == "int" else "words"
+    return {"int": "int", "word": "str", "char": "str"}[element] if fold.gives == "element" else fold.gives
+
+
+class Refused(Exception):
+    """This draw leads nowhere (no operation fits): draw again."""
+
+
+def draw(
+    rng: Random, domain: str, band: int, unseen: bool = False, trap: bool | None = None
+) -> Composition:
+    """A random composition of a domain and band; with ``unseen`` it holds an operation kept for that.
+
+    ``trap`` says whether its fork may have a flawed algorithm; whether that misses a case here is another
+    question (no loss of negatives where there are none).
+    """
+    while True:
+        try:
+            composition = _Draw(rng, domain, band, unseen, trap).composition()
+        except Refused:
+            continue
+        if composition.band == band and any(s.operation.unseen for s in composition.steps) == unseen:
+            return composition
+
+
+class _Draw:
+    def __init__(
+        self, rng: Random, domain: str, band: int, unseen: bool, trap: bool | None
+    ) -> None:
+        self.rng, self.domain, self.band, self.unseen, self.trap = rng, domain, band, unseen, trap
+        self.used: set[str] = set()
+        self.extra = ""
+
+    def composition(self) -> Composition:
+        rng = self.rng
+        start = rng.choice(STARTS[self.domain])
+        pieces = self.band + 1 if self.band < 5 else rng.choice((6, 6, 7))
+        if self.band == 1 and rng.random() < 0.1:
+            pieces = 1
+        kind, source, fold = start, None, None
+        elementwise: list[Step | Branch] = []
+        if rng.random() < FOLDED:
+            state = rng.choice((1, 1, 2)) if pieces > 2 and rng.random() < STATEFUL else 0
+            left = pieces - 1 - state
+            inner = rng.randint(min(1, left - (pieces < 3)), min(4, left)) if left else 0
+            outer = left - inner
+            n_before = rng.randint(0, min(2, outer))
+            before, kind = self.wholes(kind, n_before)
+            source = Step(self.pick([s for s in SOURCES if s.takes == kind]))
+            elementwise, element = self.middle(source.operation.gives, inner)  # type: ignore[union-attr]
+            mapped = any(not _is_keep(s) for s in elementwise)
+            fold = self.step(
+                [
+                    f
+                    for f in FOLDS
+                    if element in f.takes
+                    and f.state == state
+                    and (f.maps or not mapped)
+                    and self.may(f)
+                ]
+            )
+            after, _ = self.wholes(folded(fold.operation, element), outer - n_before)  # type: ignore[arg-type]
+        else:
+            before, kind = self.wholes(kind, min(pieces, 4), fork=True)
+            after = []
+        composition = Composition(
+            self.domain,
+            start,
+            rng.choice(NAMES[start]),
+            tuple(before),
+            source,
+            tuple(elementwise),
+            fold,
+            tuple(after),
+        )
+        return self.with_argument(composition)
+
+    def may(self, fork: Fold | Whole) -> bool:
+        return self.trap is None or bool(fork.flawed) == self.trap
+
+    def wholes(self, kind: str, n: int, fork: bool = False) -> tuple[list[Step], str]:
+        """``n`` whole-value steps from a kind on; with ``fork`` the last is the composition's fork."""
+        steps = []
+        for i in range(n):
+            free = not fork or i < n - 1
+            steps.append(self.step([w for w in WHOLES if w.takes == kind and (free or self.may(w))]))
+            kind = steps[-1].operation.gives  # type: ignore[union-attr]
+        return steps, kind
+
+    def middle(self, kind: str, weight_left: int) -> tuple[list[Step | Branch], str]:
+        """Element-wise steps that weigh ``weight_left`` in all: keeps mostly first, maps, branches."""
+        steps: list[Step | Branch] = []
+        while weight_left:
+            roll = self.rng.random()
+            if kind == "int" and weight_left >= 2 and roll < 0.3:
+                deep = weight_left >= 3 and self.rng.random() < 0.3
+                steps.append(self.branch(deep))
+                weight_left -= 3 if deep else 2
+                continue
+            mapped = any(not _is_keep(s) for s in steps)
+            keeps = [k for k in KEEPS if k.takes == kind]
+            eaches = [e for e in EACHES if e.takes == kind]
+            options = eaches if (mapped and roll > 0.15) or roll > 0.5 else keeps
+            steps.append(self.step(options or keeps or eaches))
+            kind = gives(steps[-1], kind)
+            weight_left -= 1
+        return steps, kind
+
+    def branch(self, deep: bool) -> Branch:
+        test = self.step([k for k in KEEPS if k.takes == "int"])
+        pool = [e for e in EACHES if e.takes == "int" and e.gives == "int"]
+        then = self.step(pool)
+        other = self.branch(False) if deep else self.step(pool)
+        return Branch(test, then, other)
+
+    def step(self, options: Sequence[Keep | Each | Fold | Whole]) -> Step:
+        operation = self.pick(options)
+        constants = () if isinstance(operation, Source) else operation.constants
+        return Step(operation, self.rng.choice(constants) if constants else "")
+
+    def pick(self, options):  # type: ignore[no-untyped-def]
+        """One of the options that still fits; its family is spent."""
+        fitting = [
+            o
+            for o in options
+            if (self.unseen or not o.unseen)
+            and (getattr(o, "family", "") or o.name) not in self.used
+            and o.name not in self.used
+            and not (getattr(o, "extra", "") and self.extra)
+            and o.domain in (self.domain, "shared", *GUESTS[self.domain])
+        ]
+        if not fitting:
+            raise Refused
+        own = [o for o in fitting if o.domain == self.domain]
+        if own and self.rng.random() < OWN:
+            fitting = own
+        unseen = [o for o in fitting if o.unseen]
+        chosen = self.rng.choice(unseen if unseen and self.rng.random() < 0.5 else fitting)
+        self.used.add(getattr(chosen, "family", "") or chosen.name)
+        self.used.add(chosen.name)
+        self.extra = self.extra or getattr(chosen, "extra", "")
+        return chosen
+
+    def with_argument(self, composition: Composition) -> Composition:
+        """One constant in five compositions becomes the second argument ``k``."""
+        numeric = [s for s in composition.steps if s.constant.isdigit()]
+        if composition.extra or not numeric or self.rng.random() > 0.25:
+            return composition
+        return substitute(composition, self.rng.choice(numeric), "k")
+
+
+def substitute(composition: Composition, step: Step, constant: str) -> Composition:
+    """The composition with another constant at one step."""
+
+    def change(s: Step | Branch) -> Step | Branch:
+        if isinstance(s, Branch):
+            return Branch(change(s.test), change(s.then), change(s.other))  # type: ignore[arg-type]
+        return replace(s, constant=constant) if s is step else s
+
+    return transform(composition, change)
+
+
+def transform(composition: Composition, change) -> Composition:  # type: ignore[no-untyped-def]
+    """The composition with every step passed through ``change``."""
+    return replace(
+        composition,
+        before=tuple(map(change, composition.before)),
+        elementwise=tuple(map(change, composition.elementwise)),
+        fold=change(composition.fold) if composition.fold else None,
+        after=tuple(map(change, composition.after)),
     )
-    filters = rng.sample([f for f in FILTERS if f.takes == source.gives], shape[0])
-    maps: list[Map] = []
-    kind = source.gives
-    for _ in range(shape[1]):
-        maps.append(rng.choice([m for m in MAPS if m.takes == kind and m not in maps]))
-        kind = maps[-1].gives
-    reducer = rng.choice([r for r in REDUCERS if kind in r.takes and (r.maps or not maps)])
-    choices = [f.constants for f in filters] + [m.constants for m in maps]
-    constants = [rng.choice(choice) if choice else "" for choice in choices]
-    numeric = [i for i, constant in enumerate(constants) if constant.isdigit()]
-    if numeric and rng.random() < 0.2:
-        constants[rng.choice(numeric)] = "k"
-    return Composition(
-        source,
-        rng.choice(source.arguments),
-        tuple(zip(filters, constants[: len(filters)], strict=True)),
-        tuple(zip(maps, constants[len(filters) :], strict=True)),
-        reducer,
-    )
+
+
+def _is_keep(step: Step | Branch) -> bool:
+    return isinstance(step, Step) and isinstance(step.operation, Keep)
