@@ -107,7 +107,7 @@ def stream(
     running: dict[int, _Running] = {}
 
     def jobs() -> Iterator[Job]:
-        tests: Sequence[Test] = ()
+        tests: Sequence[Test] | None = None
         parts: list[_Part] = []
         for number, submission in enumerate(submissions):
             if submission.tests is not tests:  # the samples of a problem share its tests

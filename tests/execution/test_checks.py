@@ -56,13 +56,13 @@ def ended(index: int, status: Any, error: str | None = None) -> Returned:
 
 def test_a_verdict_for_every_test(sandbox: Sandbox) -> None:
     program = (
-        "import os\n"
+        "import sys\n"
         "def f(kind):\n"
         "    print('printed')\n"
         "    if kind == 'loop':\n"
         "        while True: pass\n"
         "    return {'right': lambda: 1, 'wrong': lambda: 2, 'opaque': lambda: object(),\n"
-        "        'raise': lambda: {}['x'], 'exit': lambda: exit(0)}[kind]()\n"
+        "        'raise': lambda: {}['x'], 'exit': lambda: sys.exit(0)}[kind]()\n"
     )
     kinds = ["right", "wrong", "opaque", "raise", "exit", "right", "loop", "right"]
     tests = [Check((kind,), 1, Same()) for kind in kinds]

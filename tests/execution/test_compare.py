@@ -117,6 +117,7 @@ def test_rules_of_mbpp() -> None:
     assert passes(SameElements(), (4, 5), [5, 4, 4])
     assert passes(SameElements(), {4: "x", 5: "y"}, [5, 4])
     assert not passes(SameElements(), (4,), [5, 4])
+    assert not passes(SameElements(), (4, 6), [5, 4])
     assert not passes(SameElements(), (4, 5, 6), [5, 4])
     assert not passes(Same(), (4, 5), [5, 4])
     with pytest.raises(TypeError):

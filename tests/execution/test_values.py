@@ -64,6 +64,7 @@ def test_round_trip(value: object) -> None:
         [1.5, -0.0, math.inf, -math.inf, 5e-324],
         ["", "é", "\ud800", "\udc00\ud800", "a" * 300],
         list(range(1000)),
+        "a\ud800\udc00\udfff",
         {"a": 1, "b": 2, "c": 3, "d": 4},
         {(1, "x"): [None], frozenset({1}): {}, None: {2.5}},
         7**20_000,  # repr refuses it: more than 4,300 digits
