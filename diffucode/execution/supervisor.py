@@ -65,10 +65,11 @@ class Supervisor:
         numbered = enumerate(jobs)
         self._pool.fill()
         while self._assign(numbered) or not all(seat.quiet for seat in self._pool.seats):
-            for key, _ in self._pool.selector.select(WATCH_SECONDS):
+            events = self._pool.selector.select(WATCH_SECONDS)
+            now = time.monotonic()  # what arrives while the caller works on these is not late
+            for key, _ in events:
                 if self._pool.selector.get_map().get(key.fd) is key:  # not closed a moment ago
                     self._handle(key.data)
-            now = time.monotonic()
             for seat in list(self._pool.seats):
                 self._watch(seat, now)
             while self._done:
@@ -237,7 +238,7 @@ class Supervisor:
         seat.worker.cell = None
         seat.ending.append(what)
         try:
-            seat.worker.end()
+            seat.worker.end(dying=isinstance(what, Run) and what.lost)
         except OSError:
             return False
         return True
@@ -252,7 +253,7 @@ class Supervisor:
             self._explain(what, status, cpu_seconds, cause)
         else:
             self._finish(what, None)
-        if seat.worker.jobs >= JOBS_A_WORKER:
+        if seat.worker.jobs >= JOBS_A_WORKER and seat.run is None and not seat.ending:
             self._pool.discard(seat)
 
     def _explain(self, run: Run, status: int, cpu_seconds: float, cause: int) -> None:

@@ -107,9 +107,9 @@ class Worker:
         self.jobs += 1
         self.control.send(zygote.BEGIN + struct.pack("<d", seconds))
 
-    def end(self) -> None:
-        """Kill and reap the job; the answer comes as ENDED."""
-        self.control.send(zygote.END)
+    def end(self, dying: bool) -> None:
+        """Kill and reap the job; the answer comes as ENDED. ``dying``: let it end by itself first."""
+        self.control.send(zygote.END + (b"1" if dying else b""))
 
     def close(self) -> None:
         """End it and all that runs in it, and wait for that."""

@@ -6,7 +6,8 @@ was freed, is there to be found by the next.
 
     supervisor -> zygote    FORK caps [in, out, stdout, stderr]     one child at a time, sealed at once
                             BEGIN seconds                           the job may run this long, at the most
-                            END                                     kill it, reap it
+                            END [1]                                 kill it, reap it; with 1, first
+                                                                    give it time to end by itself
     zygote -> supervisor    HELLO                                   started
                             FORKED [pidfd]
                             ENDED status cpu-seconds cause
@@ -37,6 +38,9 @@ HELLO, FORKED, ENDED = b"h", b"f", b"e"
 EXIT = struct.Struct("<idB")
 """Wait status, CPU seconds, and one of the causes below."""
 BY_ITSELF, OVERDUE, TOLD = range(3)
+
+DYING_SECONDS = 0.5
+"""Between the end of a process's files and its own."""
 
 PRELOADED = (
     *("bisect", "collections", "copy", "dataclasses", "functools", "heapq", "itertools"),
@@ -70,6 +74,8 @@ def main(control: int, place: str, readable: tuple[str, ...]) -> None:
         elif kind == BEGIN:
             deadline = time.monotonic() + struct.unpack("<d", rest)[0]
         elif kind == END:
+            if rest:
+                _await(child)
             ended = _reap(child, overdue)
             deadline, overdue = float("inf"), False
             empty(place)
@@ -110,6 +116,15 @@ def _job(handles: list[int], caps: seal.Caps, place: str, readable: tuple[str, .
             runner.serve()
     finally:
         os._exit(0)
+
+
+def _await(child: int) -> None:
+    """A dying process closes its files before it can be waited for: how it died would be lost."""
+    pidfd = os.pidfd_open(child)
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    poll.poll(DYING_SECONDS * 1000)
+    os.close(pidfd)
 
 
 def _reap(child: int, overdue: bool) -> bytes:
