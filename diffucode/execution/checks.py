@@ -19,6 +19,7 @@ verdicts to read then, and asking for them raises.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -29,6 +30,10 @@ from diffucode.execution.compare import OPAQUE, Anything, Check, Encoded, Same
 from diffucode.execution.sandbox import Done, Job, Limits, Returned, Sandbox
 from diffucode.execution.values import Undecodable, Unencodable, decode, encode
 from diffucode.tasks.problem import Case
+
+JUDGE_SECONDS = 5.0
+"""CPU time for reading and comparing what one process returned; a value can be made to take seconds.
+Then the process is killed, and its other tests count as ``died``."""
 
 Test = Check | Unsplit | Case
 """A case is checked by EvalPlus' rules without a tolerance of its own."""
@@ -119,9 +124,12 @@ def stream(
                 yield part.job(submission, allowed)
 
     def receive(job: int, returned: Returned) -> bool:
-        verdict = judge(running[job].part.checks[returned.index], returned)
-        running[job].verdicts[returned.index] = verdict
-        return not (fail_fast and verdict != "passed")
+        one = running[job]
+        start = time.thread_time()
+        verdict = judge(one.part.checks[returned.index], returned)
+        one.judging += time.thread_time() - start
+        one.verdicts[returned.index] = verdict
+        return one.judging < JUDGE_SECONDS and not (fail_fast and verdict != "passed")
 
     ended: dict[int, list[_Running]] = {}
     for done in sandbox.run(jobs(), receive):
@@ -226,6 +234,8 @@ class _Running:
     part: _Part
     siblings: int
     """Parts of the submission."""
+    judging: float = 0.0
+    """CPU seconds spent on reading and comparing its values."""
     verdicts: dict[int, str] = field(default_factory=dict)
     done: Done | None = None
 

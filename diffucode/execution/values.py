@@ -37,7 +37,7 @@ class Limit(NamedTuple):
     """Values in all, those inside containers included; what bounds the reader's memory."""
     depth: int = 100
     """Containers around a value; a container that holds itself ends here."""
-    hashing: float = 2.0
+    hashing: float = 0.25
     """CPU seconds the reader spends on building sets and dicts: keys may be made to collide."""
 
 
