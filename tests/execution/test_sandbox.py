@@ -17,6 +17,7 @@ from diffucode.execution.sandbox import Job, Limits, Returned, Sandbox
 from diffucode.execution.values import decode, encode
 
 ROOT = Path(__file__).parents[2]
+USUAL = Limits()
 BRIEF = Limits(seconds=0.5)
 
 
@@ -30,7 +31,7 @@ def sandbox():
         yield opened
 
 
-def job(program: str, calls: int = 3, limits: Limits = Limits()) -> Job:
+def job(program: str, calls: int = 3, limits: Limits = USUAL) -> Job:
     return Job(program, "f", [encode((i,)) for i in range(calls)], limits)
 
 
