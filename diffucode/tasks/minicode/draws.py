@@ -80,5 +80,9 @@ def _composition(rng: Random, split: str, band: int, domain: str) -> Composition
         character = splits.character(composition)
         if character.split != split or character.trap != trap or not splits.sound(composition):
             continue
-        if split == "train" or not splits.twin_of_single(composition):
+        if (
+            splits.telling(composition)
+            and splits.settled(composition, split)
+            and (split == "train" or splits.distinct(composition))
+        ):
             return composition

@@ -9,20 +9,22 @@ from random import Random
 from typing import Any
 
 WORDS = """
-    apple area bee cat civic data dog ear echo eel egg engine house ice idea kayak level letter lion
-    moon noon note ocean orange otter owl radar rest river rose salt sea star stone sun table tea test
-    tree umbrella use verse water zoo
+    apple area at bee be cat civic data dog ear echo eel egg engine house ice idea it kayak level letter lion
+    moon noon note ocean orange otter owl ox radar rest river rose salt sea star stone sun table tea test
+    to tree umbrella use verse water zoo
 """.split()  # noqa: SIM905 - a word list reads better as text
 
 PROBES = 64
 """Inputs of the behaviour fingerprint."""
+RICH = {"int": 6, "ints": 4, "words": 3, "str": 5, "dict": 4, "grid": 6}
+"""Least size of the first argument of most probes."""
 
 
 @cache
 def probes(kinds: tuple[str, ...]) -> tuple[tuple[Any, ...], ...]:
     """The common inputs of all problems with these argument kinds: the edges, then drawn ones."""
     rng = Random(f"minicode/probes/{kinds}")
-    drawn = [draw(kinds, rng) for _ in range(PROBES)]
+    drawn = [draw(kinds, rng, rich=True) for _ in range(PROBES)]
     return tuple([*edges(kinds), *drawn][:PROBES])
 
 
@@ -33,14 +35,25 @@ def edges(kinds: tuple[str, ...]) -> list[tuple[Any, ...]]:
     return [(deepcopy(first), *(_DRAW[kind](rng) for kind in rest)) for first in _EDGES[kinds[0]]]
 
 
-def draw(kinds: tuple[str, ...], rng: Random) -> tuple[Any, ...]:
-    """A random argument tuple."""
+def draw(kinds: tuple[str, ...], rng: Random, rich: bool = False) -> tuple[Any, ...]:
+    """A random argument tuple; the first argument of a ``rich`` one is not small, and tells more apart."""
     first, *rest = kinds
     values = [_DRAW[first](rng)]
+    while rich and _size(values[0]) < RICH[first]:
+        values = [_DRAW[first](rng)]
     for kind in rest:
         value = _DRAW[kind](rng)
         values.append(_related(value, values[0], rng) if kind == first else value)
     return tuple(values)
+
+
+def _size(value: Any) -> int:
+    """Elements of a collection, cells of a grid with two rows or more, magnitude of a number."""
+    if isinstance(value, int):
+        return abs(value)
+    if value and isinstance(value[0] if isinstance(value, list) else "", list):
+        return len(value) * len(value[0]) if len(value) > 1 else 1
+    return len(value)
 
 
 def _related(value: Any, first: Any, rng: Random) -> Any:

@@ -37,7 +37,9 @@ _T = TypeVar("_T")
 
 SPLITS = ("train", "rl", "dev", "test", "ood")
 SHARES = {"train": 0.72, "rl": 0.10, "dev": 0.08, "test": 0.10}
-LEAST_OUTCOMES = 5
+LEAST_OUTCOMES = 8
+LEAST_VERDICTS = 8
+"""How often, of all probes, a yes-or-no problem must say each."""
 MOST_FAILURES = inputs.PROBES // 2
 
 
@@ -111,7 +113,7 @@ def answers(composition: Composition) -> list[Any]:
     return run(composition, body)
 
 
-def twin_of_single(composition: Composition) -> bool:
+def _twin_of_single(composition: Composition) -> bool:
     """Whether, with the constants it has, the composition computes what one operation alone does."""
     return any(
         _digest(composition, run(composition, s.body)) in _singles()
@@ -129,14 +131,14 @@ def _examine(composition: Composition) -> Character:
     if body is None:
         return Character("", False)
     right = run(composition, body)
-    first = next(body for _, body, _ in written(composition, "f"))
+    first = next(text for _, text, _ in written(composition, "f"))
     usual = right if first == body else run(composition, first)
     if any(s.operation.unseen for s in composition.steps):
         split = "ood"
     elif composition.weight == 1:
         split = "train"
     else:
-        split = _of(_digest(composition, usual))
+        split = _split(composition, first, usual)
         if {_digest(composition, usual), _digest(composition, right)} & _singles():
             return Character("", False)
     answered = [o for o in right if o is not behaviour.FAILED]
@@ -145,11 +147,70 @@ def _examine(composition: Composition) -> Character:
     return Character(split, usual != right)
 
 
-def dull(composition: Composition, answers: list[Any]) -> bool:
+def telling(composition: Composition) -> bool:
+    """Whether the composition with the constants it has returns enough different values."""
+    right = [value for value in answers(composition) if value is not behaviour.FAILED]
+    return not dull(composition, right)
+
+
+def distinct(composition: Composition) -> bool:
+    """Whether, with the constants it has, every step matters and no operation alone does the same."""
+    return _matters(composition) and not _twin_of_single(composition)
+
+
+def settled(composition: Composition, split: str) -> bool:
+    """Whether neighbouring steps that commute, with the constants it has, keep the split when they do."""
+    right = answers(composition)
+    for swapped in _swapped(composition):
+        body = right_body(swapped)
+        if (
+            body is not None
+            and run(swapped, body) == right
+            and character(swapped).split not in ("", split)
+        ):
+            return False
+    return True
+
+
+def _swapped(composition: Composition) -> list[Composition]:
+    """The composition with two neighbouring steps exchanged, where kinds allow it."""
+    found = []
+    for place in ("before", "elementwise", "after"):
+        steps: tuple[Step | Branch, ...] = getattr(composition, place)
+        for i in range(len(steps) - 1):
+            if all(_keeps_kind(step) for step in steps[i : i + 2]):
+                exchanged = (*steps[:i], steps[i + 1], steps[i], *steps[i + 2 :])
+                found.append(replace(composition, **{place: exchanged}))
+    return found
+
+
+def _keeps_kind(step: Step | Branch) -> bool:
+    operation = step.test.operation if isinstance(step, Branch) else step.operation
+    return not isinstance(operation, (Each, Whole)) or operation.takes == operation.gives
+
+
+def dull(composition: Composition, found: list[Any]) -> bool:
     """Whether too few different answers occur to tell programs apart."""
     if composition.gives == "bool":
-        return min(answers.count(True), answers.count(False)) < LEAST_OUTCOMES
-    return len(set(map(repr, answers))) < LEAST_OUTCOMES
+        return min(found.count(True), found.count(False)) < LEAST_VERDICTS
+    return len(set(map(repr, found))) < LEAST_OUTCOMES
+
+
+def _split(composition: Composition, body: str, usual: list[Any]) -> str:
+    """The split of the most frequent body's outcomes, or "" where it would be a twin of another's.
+
+    The same text may serve several kinds of argument (``len(values) * 3``). Where a body works on text, its
+    outcomes there name a split as well, and both must agree.
+    """
+    split = _of(_digest(composition, usual))
+    kinds = composition.kinds
+    if kinds[0] == "int":
+        return split
+    on_text = tuple("str" if kind == kinds[0] else kind for kind in kinds)
+    outcomes = usual if kinds == on_text else run(composition, body, inputs.probes(on_text))
+    if outcomes.count(behaviour.FAILED) > MOST_FAILURES:
+        return split
+    return split if _of(behaviour.digest(["text", *on_text, *outcomes])) == split else ""
 
 
 def _of(key: str) -> str:
@@ -183,9 +244,7 @@ def without_one(composition: Composition) -> list[Composition]:
                     found.append(replace(composition, **{place: (*steps[:i], side, *steps[i + 1 :])}))
                 found.append(replace(composition, **{place: rest}))
                 continue
-            operation = step.operation
-            changes = isinstance(operation, (Each, Whole)) and operation.takes != operation.gives
-            if not changes and (rest or composition.source):
+            if _keeps_kind(step) and (rest or composition.source):
                 found.append(replace(composition, **{place: rest}))
     return found
 
