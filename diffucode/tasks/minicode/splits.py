@@ -32,6 +32,7 @@ from diffucode.tasks.minicode.compose import (
 )
 from diffucode.tasks.minicode.language import Each, Whole
 from diffucode.tasks.minicode.lower import solutions, written
+from diffucode.tasks.minicode.operations import FOLDS
 
 _T = TypeVar("_T")
 
@@ -159,17 +160,39 @@ def distinct(composition: Composition) -> bool:
 
 
 def settled(composition: Composition, split: str) -> bool:
-    """Whether neighbouring steps that commute, with the constants it has, keep the split when they do."""
+    """Whether close relatives that, with these constants, compute the same stand in the same split.
+
+    Relatives exchange two neighbouring steps; those of a trap also take another fold (no loss of repeats
+    where there are none), since a trap's split is chosen by what its usual algorithm does.
+    """
     right = answers(composition)
-    for swapped in _swapped(composition):
-        body = right_body(swapped)
+    relatives = _swapped(composition)
+    if composition.fold and composition.fold.operation.flawed:  # type: ignore[union-attr]
+        relatives += _refolded(composition)
+    for relative in relatives:
+        body = right_body(relative)
         if (
             body is not None
-            and run(swapped, body) == right
-            and character(swapped).split not in ("", split)
+            and run(relative, body) == right
+            and character(relative).split not in ("", split)
         ):
             return False
     return True
+
+
+def _refolded(composition: Composition) -> list[Composition]:
+    """The composition with each other fold of the same result that needs no constant."""
+    fold = composition.fold.operation  # type: ignore[union-attr]
+    mapped = any(not isinstance(e, Step) or isinstance(e.operation, Each) for e in composition.elementwise)
+    return [
+        replace(composition, fold=Step(other))
+        for other in FOLDS
+        if other.name != fold.name
+        and composition.element in other.takes
+        and other.gives == fold.gives  # type: ignore[union-attr]
+        and not other.constants
+        and (other.maps or not mapped)
+    ]
 
 
 def _swapped(composition: Composition) -> list[Composition]:
