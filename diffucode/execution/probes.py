@@ -17,7 +17,7 @@ from diffucode.execution.tiers import interpreter
 from diffucode.execution.values import encode
 
 _REFUSED = encode(False)
-_LIMITS = Limits(seconds=5.0, job_seconds=10.0)
+_LIMITS = Limits(seconds=20.0, job_seconds=30.0)
 _BRIEF = replace(_LIMITS, seconds=0.7)
 
 

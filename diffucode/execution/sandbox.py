@@ -75,6 +75,11 @@ class Sandbox:
     ) -> None:
         self.close()
 
+    @property
+    def workers(self) -> int:
+        """How many jobs run at once."""
+        return self._pool.count
+
     def close(self) -> None:
         """End all workers and what runs in them. Nothing happens the second time."""
         self._pool.close()
