@@ -60,7 +60,7 @@ def split(source: str, entry_point: str) -> Check | Unsplit:
         case [ast.Assert(test=test)]:
             pass
         case _:
-            return Unsplit(source, "more than one assert statement")
+            return Unsplit(source, "not one assert statement")
     try:
         call = _only_call(test, entry_point)
         evaluate = _Evaluator(call)

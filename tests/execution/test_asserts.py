@@ -114,9 +114,9 @@ def test_other_expressions_are_judged_on_the_value(
         ("assert f([0] * 10**9) == 2", "more than 1000000 items"),
         ("assert f(10 ** 10 ** 9) == 2", "bits"),
         ("assert f(list(range(10 ** 12))) == 2", "more than 1000000 items"),
-        ("x = f(1)\nassert x == 2", "more than one"),
-        ("f(1)", "more than one"),
-        ("", "more than one"),
+        ("x = f(1)\nassert x == 2", "not one assert"),
+        ("f(1)", "not one assert"),
+        ("", "not one assert"),
         ("assert __import__('os').system('x') == f(1)", "call of __import__"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from diffucode.errors import SandboxError, TaskError
 from diffucode.execution.asserts import Unsplit, split
 from diffucode.execution.checks import Report, Submission, Test, check, judge, stream
-from diffucode.execution.compare import Anything, Check, Encoded, NotNone, Same
+from diffucode.execution.compare import Anything, Check, Encoded, NotNone, Same, SameElements
 from diffucode.execution.sandbox import Done, Job, Limits, Returned, Sandbox
 from diffucode.execution.values import Limit, decode, encode
 from diffucode.tasks.problem import Case
@@ -229,6 +229,7 @@ def test_judging_one_call() -> None:
     assert judge(exact, ended(0, "unencodable")) == "failed"
     assert judge(Check((1,), True, NotNone()), ended(0, "unencodable")) == "passed"
     assert judge(Check((1,), 5, Anything()), ended(0, "died")) == "died"
+    assert judge(Check((1,), 5, SameElements()), returned(0, 5)) == "failed"  # the rule raises
     for status in ("timeout", "output_limit", "died"):
         assert judge(exact, ended(0, status)) == status
     assert judge(exact, ended(0, "raised", "KeyError")) == "error:KeyError"
