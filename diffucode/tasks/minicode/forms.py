@@ -64,7 +64,7 @@ def example(split: str, seed: int, index: int) -> Example:
     form = rng.choices([*FORMS], [*FORMS.values()])[0]
     usual = rng.choices(drawn.solutions, [s.rate for s in drawn.solutions])[0]
     spelled = {s.algorithm: s for s in solutions(drawn.composition, drawn.name, rng)}
-    solution = spelled[usual.algorithm]
+    solution = spelled.get(usual.algorithm, usual)  # another spelling may be too long
     prompt, response = _PIECES[form](drawn, solution, rng)
     regions = []
     start = 0
@@ -81,7 +81,7 @@ def example(split: str, seed: int, index: int) -> Example:
         domain=drawn.composition.domain,
         band=drawn.composition.band,
         algorithm=solution.algorithm,
-        rate=solution.rate,
+        rate=usual.rate,
     )
 
 
