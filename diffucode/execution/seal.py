@@ -147,6 +147,7 @@ def fresh_mount(place: str) -> bool:
     """
     try:
         unshare(CLONE_NEWNS)
+        mount("none", "/", "none", MS_REC | MS_PRIVATE)  # nobody else may see what follows
         options = f"size={TMPFS_BYTES},nr_inodes={TMPFS_FILES},mode=700"
         mount("tmpfs", place, "tmpfs", MS_NOSUID | MS_NODEV, options)
     except PermissionError:

@@ -58,7 +58,8 @@ class Worker:
     def __init__(self, tier: Tier, bwrap: str = "") -> None:
         self.jobs = 0
         self.cell: Cell | None = None
-        self._place = tempfile.mkdtemp(prefix="diffucode-sandbox-")
+        # Bubblewrap mounts on a place of its own, so that even a killed supervisor leaves nothing.
+        self._place = tempfile.mkdtemp(prefix="diffucode-sandbox-") if tier != "bubblewrap" else ""
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
@@ -74,7 +75,7 @@ class Worker:
                 )
             except OSError as error:
                 self.control.close()
-                shutil.rmtree(self._place, ignore_errors=True)
+                self._tidy()
                 raise SandboxError(f"could not start a worker: {error}") from None
         self.control.settimeout(START_SECONDS)
         try:
@@ -84,6 +85,8 @@ class Worker:
         if hello != zygote.HELLO:
             raise SandboxError(self._last_words())
         self.control.setblocking(False)
+        if tier == "namespaces":
+            self._tidy()  # the worker has left it behind
 
     def prepare(self, caps: Caps) -> Cell:
         """Fork and seal the child that will take the next job."""
@@ -124,7 +127,11 @@ class Worker:
             self._process.wait()
         if self._process.stderr is not None:
             self._process.stderr.close()
-        shutil.rmtree(self._place, ignore_errors=True)
+        self._tidy()
+
+    def _tidy(self) -> None:
+        if self._place:
+            shutil.rmtree(self._place, ignore_errors=True)
 
     def _last_words(self) -> str:
         self._process.kill()

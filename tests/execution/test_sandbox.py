@@ -425,9 +425,10 @@ def test_a_job_killed_from_outside_twice_is_no_failure(sandbox):
 # --- nothing stays -----------------------------------------------------------------------------
 
 
-def test_a_thousand_jobs_leave_nothing(monkeypatch):
+def test_a_thousand_jobs_leave_nothing(monkeypatch, tmp_path):
     monkeypatch.setattr(supervisor, "JOBS_A_WORKER", 400)
-    before = open_handles(), children(os.getpid()), temporary()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = open_handles(), children(os.getpid()), []
     programs = [
         job(HONEST, 1),
         job("import os\nopen('left', 'w').write('x')\ndef f(x): return os.listdir()", 1),
@@ -442,7 +443,7 @@ def test_a_thousand_jobs_leave_nothing(monkeypatch):
         assert count == 1000
         assert not set(first) & set(worker_pids(opened))  # replaced on the way
         assert len(children(os.getpid())) == len(before[1]) + 2
-    assert (open_handles(), children(os.getpid()), temporary()) == before
+    assert (open_handles(), children(os.getpid()), os.listdir(tmp_path)) == before
 
 
 SCRIPT = """
@@ -459,6 +460,19 @@ if __name__ == "__main__":
         for done in sandbox.run([job, job], receive):
             pass
 """
+
+
+@pytest.mark.parametrize("tier", ["bubblewrap", "namespaces", "rlimits"])
+def test_no_directory_stays(tier, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    try:
+        opened = Sandbox(1, tier, allow_unsafe=True)
+    except SandboxError as error:
+        pytest.skip(str(error))
+    with opened:
+        run(opened, job("open('left', 'w')\ndef f(x): return x"))
+        assert len(os.listdir(tmp_path)) == (tier == "rlimits")
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
@@ -506,10 +520,6 @@ def kill_children(sandbox: Sandbox) -> None:
 
 def open_handles() -> int:
     return len(os.listdir("/proc/self/fd"))
-
-
-def temporary() -> int:
-    return len(list(Path(tempfile.gettempdir()).glob("diffucode-sandbox-*")))
 
 
 def status_of(pid: int) -> tuple[str, int]:

@@ -72,8 +72,8 @@ def test_a_bwrap_that_fails_is_passed_over(monkeypatch):
     assert works(Sandbox(1))
 
 
-REFUSED = """
-import json
+REFUSED = r"""
+import json, os
 from diffucode.errors import SandboxError
 from diffucode.execution.sandbox import Job, Sandbox
 from diffucode.execution.values import encode
@@ -83,11 +83,14 @@ for tier in ("bubblewrap", "namespaces", "strongest"):
         Sandbox(1, tier).close()
     except SandboxError as error:
         said[tier] = str(error)
-job = Job("def f(x): return x", "f", [encode((1,))])
+leave = "import os; os.makedirs('a/b'); os.symlink('/etc', 'a/c'); open('a/b/d', 'w'); os.chmod('a', 0)"
+look = "import os\ndef f(x): return os.listdir()"
+jobs = [Job(leave + "\ndef f(x): return x", "f", [encode((1,))]), Job(look, "f", [encode((1,))])]
 with Sandbox(1, "strongest", allow_unsafe=True) as sandbox:
     said["unsafe"] = sandbox.tier
-    for done in sandbox.run([job], lambda number, one: said.update(status=one.status)):
-        said["infrastructure"] = done.infrastructure
+    for done in sandbox.run(jobs, lambda n, one: said.update({n: [one.status, str(one.value)]})):
+        assert done.infrastructure is None
+said["etc"] = len(os.listdir("/etc"))
 print(json.dumps(said))
 """
 
@@ -110,7 +113,9 @@ def test_where_user_namespaces_are_refused():
         for tier in ("bubblewrap", "namespaces", "strongest"):
             assert "allow_unsafe=True" in said[tier], said
         assert said["unsafe"] == "rlimits"
-        assert (said["status"], said["infrastructure"]) == ("returned", None)
+        assert said["0"] == ["returned", str(encode(1))]
+        assert said["1"] == ["returned", str(encode([]))]  # emptied: it may not mount either
+        assert said["etc"] == len(os.listdir("/etc"))
 
 
 def test_only_linux(monkeypatch):
