@@ -36,7 +36,7 @@ class Limits:
     stdout_bytes: int = 1 << 20
     """Kept of standard output, and as much of standard error; the rest is read and dropped."""
     processes: int = 32
-    """Threads. Processes cannot be made at all."""
+    """Threads, counted twenty times a second. Processes cannot be made at all."""
     files: int = 64
     """Open at a time."""
     file_bytes: int = 16 << 20
@@ -44,7 +44,7 @@ class Limits:
 
     def caps(self, count_threads: bool) -> Caps:
         """Those the kernel keeps. ``count_threads``: whether it counts this job's threads alone."""
-        threads = self.processes + 8 if count_threads else 0  # the worker itself counts
+        threads = self.processes + 64 if count_threads else 0  # a bound on bombs
         cpu_seconds = int(self.job_seconds) + 2
         return Caps(cpu_seconds, self.memory_bytes, self.file_bytes, self.files, threads)
 

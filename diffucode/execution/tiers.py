@@ -25,6 +25,8 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
 
+from diffucode.execution.seal import TMPFS_BYTES
+
 Tier = Literal["bubblewrap", "namespaces", "rlimits"]
 TIERS: tuple[Tier, ...] = get_args(Tier)
 ISOLATING: tuple[Tier, ...] = TIERS[:2]
@@ -128,7 +130,16 @@ def _bwrap_command(bwrap: str, seen: Layout) -> list[str]:
         arguments += ["--symlink", target, path]
     for path in seen.hidden:
         arguments += ["--tmpfs", path, "--remount-ro", path]
-    arguments += ["--size", str(64 << 20), "--tmpfs", "/tmp", "--remount-ro", "/", "--chdir", "/"]
+    arguments += [
+        "--size",
+        str(TMPFS_BYTES),
+        "--tmpfs",
+        "/tmp",
+        "--remount-ro",
+        "/",
+        "--chdir",
+        "/",
+    ]
     return [*arguments, "--"]
 
 
