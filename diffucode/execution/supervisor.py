@@ -27,6 +27,8 @@ JOBS_A_WORKER = 1000
 """Then it is replaced: nothing is known to wear out, and nothing has to."""
 GRACE_SECONDS = 10.0
 """A worker that takes longer to seal a child, or to bury one, is replaced."""
+OVERTIME_SECONDS = 10.0
+"""After ``job_seconds``, a worker kills a job by itself: the caller holds the loop up."""
 WATCH_SECONDS = 0.05
 """Between two looks at the clock and at the number of threads."""
 _READ_BYTES = 1 << 18
@@ -98,7 +100,7 @@ class Supervisor:
         try:
             if cell is None:
                 cell = self._pool.prepare(seat, caps)
-            seat.worker.begin(attempt.job.limits.job_seconds + GRACE_SECONDS)
+            seat.worker.begin(attempt.job.limits.job_seconds + OVERTIME_SECONDS)
         except OSError:
             self._again.append(attempt)
             self._lose(seat, "the worker is gone")

@@ -21,7 +21,7 @@ START_SECONDS = 20.0
 """A worker that has not said hello by then is broken; on an idle machine it takes 0.1."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Cell:
     """A sealed child of a worker, waiting for a program or running one, and our ends of its pipes."""
 

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from diffucode.execution.sandbox import Job, Limits, Returned, Sandbox
 from diffucode.execution.values import decode, encode
 
 ROOT = Path(__file__).parents[2]
-USUAL = Limits()
+USUAL = Limits(seconds=30, job_seconds=60)  # the machine may be busy
 BRIEF = Limits(seconds=0.5)
 
 
@@ -207,7 +208,7 @@ def test_sabotage_harms_only_the_saboteur(sandbox):
     results, ends = run(sandbox, *jobs)
     for program, done, honest in zip(SABOTAGE, ends[::2], results[1::2], strict=True):
         assert done.infrastructure is None, program
-        assert done.seconds < 3, program
+        assert done.seconds < 10, program
         assert said(honest) == [1, 2, 3], program
 
 
@@ -234,23 +235,24 @@ def test_no_job_finds_the_data_of_another():
 
 def test_time_is_kept(sandbox):
     loop = "def f(x):\n    while x == 1: pass\n    return x"
-    slow = "import time\ndef f(x): time.sleep(0.3); return x"
+    slow = "import time\ndef f(x): time.sleep(0.5); return x"
     hang = "while True: pass"
     results, ends = run(
         sandbox,
-        job(loop, limits=BRIEF),
-        job(slow, 5, Limits(seconds=5, job_seconds=1)),
+        job(loop, limits=Limits(seconds=1)),
+        job(slow, 12, Limits(seconds=30, job_seconds=4)),
         job(hang, limits=BRIEF),
     )
     assert said(results[0]) == [0, ("timeout", None), ("died", "after timeout")]
-    assert 0.5 <= results[0][1].seconds < 1.5
-    assert [one.status for one in results[1]][-2:] == ["timeout", "died"]
-    assert ends[1].seconds < 2
+    assert 1 <= results[0][1].seconds < 5
+    statuses = [one.status for one in results[1]]
+    assert (statuses[0], statuses.count("timeout"), statuses[-1]) == ("returned", 1, "died")
+    assert 4 <= ends[1].seconds < 6
     assert [one.status for one in results[2]] == ["timeout"] * 3
 
 
 def test_the_worker_keeps_the_time_when_we_do_not(sandbox, monkeypatch):
-    monkeypatch.setattr(supervisor, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(supervisor, "OVERTIME_SECONDS", 0.1)
     ends = []
     limits = Limits(seconds=0.3, job_seconds=0.3)
     jobs = [job("def f(x):\n    while True: pass", 1, limits), job(HONEST)]
@@ -269,9 +271,10 @@ def test_a_waiting_result_is_not_late(sandbox):
 
     def receive(number: int, one: Returned) -> None:
         answers.append(one.status)
-        time.sleep(0.3)
+        if len(answers) <= 2:
+            time.sleep(1.2)
 
-    list(sandbox.run([job(HONEST, limits=Limits(seconds=0.2))] * 2, receive))
+    list(sandbox.run([job(HONEST, limits=Limits(seconds=1))] * 2, receive))
     assert answers == ["returned"] * 6
 
 
@@ -290,7 +293,7 @@ def test_prints_of_a_killed_program_are_kept(sandbox):
 
 
 def test_values_of_a_job_are_limited_together(sandbox):
-    limits = Limits(frame_bytes=1000, job_bytes=2500)
+    limits = replace(USUAL, frame_bytes=1000, job_bytes=2500)
     results, _ = run(sandbox, job("def f(x): return 'a' * 900", 4, limits))
     statuses = [one.status for one in results[0]]
     assert statuses == ["returned", "returned", "output_limit", "died"]
@@ -299,11 +302,11 @@ def test_values_of_a_job_are_limited_together(sandbox):
 def test_limits_of_each_job_hold(sandbox):
     """Children are sealed ahead of their job: with other limits, another one is made."""
     program = "def f(x):\n    try: return len(bytearray(x))\n    except MemoryError: return 'no'"
-    calls = [encode((300 << 20,))]
-    small, large = Limits(memory_bytes=256 << 20), Limits(memory_bytes=1 << 30)
+    calls = [encode((150 << 20,))]
+    small, large = replace(USUAL, memory_bytes=128 << 20), USUAL
     jobs = [Job(program, "f", calls, limits) for limits in (small, large, small, large)]
     results, _ = run(sandbox, *jobs)
-    assert [said(one) for one in results] == [["no"], [300 << 20]] * 2
+    assert [said(one) for one in results] == [["no"], [150 << 20]] * 2
 
 
 # --- the caller's side -------------------------------------------------------------------------
@@ -408,15 +411,14 @@ def test_a_lost_worker_costs_nothing(sandbox):
 
 
 def test_a_job_killed_from_outside_twice_is_no_failure(sandbox):
-    program = "import time\ndef f(x):\n    if x: time.sleep(5)\n    return x"
+    program = "import time\ndef f(x):\n    if x: time.sleep(60)\n    return x"
 
-    def kill(number: int, one: Returned) -> None:
+    def receive(number: int, one: Returned) -> None:
         received.append(one)
-        threading.Timer(0.2, kill_children, [sandbox]).start()
-        threading.Timer(0.8, kill_children, [sandbox]).start()
+        threading.Thread(target=kill_two_children, args=(sandbox,)).start()
 
     received: list = []
-    (done,) = sandbox.run([job(program)], kill)
+    (done,) = sandbox.run([job(program, limits=Limits(seconds=60, job_seconds=60))], receive)
     assert [one.status for one in received] == ["returned"]
     assert "killed from outside" in done.infrastructure
     assert said(run(sandbox, job(HONEST))[0][0]) == [1, 2, 3]
@@ -512,10 +514,17 @@ def worker_pids(sandbox: Sandbox) -> list[int]:
     return [seat.worker._process.pid for seat in sandbox._pool.seats]
 
 
-def kill_children(sandbox: Sandbox) -> None:
-    for seat in list(sandbox._pool.seats):
-        if seat.run is not None and seat.run.cell.pidfd >= 0:
-            signal.pidfd_send_signal(seat.run.cell.pidfd, signal.SIGKILL)
+def kill_two_children(sandbox: Sandbox) -> None:
+    """One after the other, each once it runs a program."""
+    killed: list = []
+    end = time.monotonic() + 30
+    while len(killed) < 2 and time.monotonic() < end:
+        for seat in list(sandbox._pool.seats):
+            cell = seat.run.cell if seat.run is not None else None
+            if cell is not None and cell.ready and cell.pidfd >= 0 and cell not in killed:
+                signal.pidfd_send_signal(cell.pidfd, signal.SIGKILL)
+                killed.append(cell)
+        time.sleep(0.01)
 
 
 def open_handles() -> int:
