@@ -92,15 +92,15 @@ class Pretrain:
     canvas: int = 64
     """Answer positions of the plain form, and of the saved model; a shorter answer is filled up with
     end-of-text tokens, an example with a longer one is left out."""
-    canvas_long: int = 96
+    canvas_long: int = 128
     """Answer positions of the other forms."""
     full_canvas: float = 0.15
     """Share of rows with the whole canvas; the others get a random width between answer and canvas."""
     vocabulary: int = 1024
     model: Architecture = field(default_factory=Architecture)
-    weighting: Weighting = "bound"
-    steps: int = 3000
-    batch: int = 48
+    weighting: Weighting = "clipped"
+    steps: int = 4500
+    batch: int = 32
     """Rows of a step, over all processes."""
     rows: int = 16
     """Rows of a forward pass: about a thousand tokens stay in a core's caches."""

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 @cache
 def trained() -> Any:
-    programs = [problem.program for problem in minicode.problems("train", 0, 300)]
+    programs = [problem.program for problem in minicode.problems("train", 0, 60)]
     return train_tokenizer(programs, 1024, longest=512)
 
 
@@ -46,7 +46,7 @@ def test_marks_are_single_tokens_that_stay_visible() -> None:
 
 
 def test_a_prompt_is_tokenised_alike_alone_and_before_its_answer() -> None:
-    for problem in minicode.problems("dev", 0, 100):
+    for problem in minicode.problems("train", 1, 30):
         prompt, answer = (
             trained()(text)["input_ids"] for text in (problem.prompt, problem.reference)
         )

@@ -339,7 +339,7 @@ def test_evaluation_leaves_no_trace_in_the_training(tmp_path: Path) -> None:
 
 def test_what_the_model_writes_is_scored(monkeypatch: pytest.MonkeyPatch) -> None:
     """One right program, one wrong, one that is none, and one that never came."""
-    right, wrong, broken, missing = minicode.problems("dev", 0, 4)
+    right, wrong, broken, missing = minicode.problems("train", 0, 4)
     programs = {
         right.id: right.program,
         wrong.id: wrong.prompt + "    return {}\n",
@@ -361,7 +361,7 @@ def test_what_could_not_be_checked_is_not_counted(monkeypatch: pytest.MonkeyPatc
     """An infrastructure failure is apart from a wrong program."""
     ran = [SimpleNamespace(infrastructure=None, passed=passed) for passed in (True, False)]
     lost = SimpleNamespace(infrastructure="lost")
-    problems = minicode.problems("dev", 0, 3)
+    problems = minicode.problems("train", 0, 3)
     monkeypatch.setattr(script, "Sandbox", lambda tier: nullcontext())
     for reports, share in (([*ran, lost], 0.5), ([*ran, ran[0]], 2 / 3)):
         monkeypatch.setattr(script, "check", lambda *_, reports=reports, **__: reports)
