@@ -99,9 +99,20 @@ def test_where_user_namespaces_are_refused():
     """As in most containers: no tier isolates, that is said, and nothing runs unless asked for."""
     opened_or_skip("bubblewrap").close()
     python = [sys.executable, "-c", REFUSED]
+    drop = ["--cap-drop", "ALL"]
     for bwrap in tiers.bubblewraps():
         done = subprocess.run(
-            [bwrap, "--dev-bind", "/", "/", "--unshare-user", "--disable-userns", "--", *python],
+            [
+                bwrap,
+                "--dev-bind",
+                "/",
+                "/",
+                "--unshare-user",
+                "--disable-userns",
+                *drop,
+                "--",
+                *python,
+            ],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
