@@ -1,0 +1,1 @@
+"""Figures from counts: no model, no sandbox, no torch."""

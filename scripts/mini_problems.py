@@ -1,0 +1,125 @@
+"""minicode's problems and their tests, kept on disk: making both takes far longer than running them.
+
+::
+
+    FOLDER/problems/<digest of the generator's source>/<digest of the problem's id>
+
+Any number of processes may share the folder: a file appears whole, and all would write the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.progress import track
+
+from diffucode.execution.values import Undecodable, decode, encode
+from diffucode.runs import write_atomic
+from diffucode.tasks import minicode, problem
+from diffucode.tasks.problem import Case, Problem, Reference, Tests
+
+PROCESSES = 2
+FEW = 8
+"""Up to as many are made in this process: others take seconds to start."""
+
+
+class Known(NamedTuple):
+    """A problem with its tests."""
+
+    problem: Problem
+    tests: Tests
+
+
+class Problems:
+    """``problems[id]`` for every id that was made; ``make`` makes what is missing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "problems" / generator_digest()
+        self._known: dict[str, Known] = {}
+
+    def __getitem__(self, id: str) -> Known:
+        return self._known[id]
+
+    def make(self, ids: Iterable[str]) -> list[Problem]:
+        """The problems of these ids, each made at most once for all runs of this generator.
+
+        Raises TaskError on an id that is not minicode's.
+        """
+        ids = list(ids)
+        for id in dict.fromkeys(ids):
+            if id not in self._known and (found := self._read(id)) is not None:
+                self._known[id] = found
+        missing = [id for id in dict.fromkeys(ids) if id not in self._known]
+        if not missing:
+            return [self._known[id].problem for id in ids]
+        with _mapping(len(missing)) as mapped:
+            console = Console(stderr=True)
+            made = track(mapped(missing), "problems", len(missing), console=console)
+            for id, known in zip(missing, made, strict=True):
+                write_atomic(self._file(id), to_bytes(known))
+                self._known[id] = known
+        return [self._known[id].problem for id in ids]
+
+    def _file(self, id: str) -> Path:
+        return self.folder / hashlib.sha256(id.encode()).hexdigest()[:32]
+
+    def _read(self, id: str) -> Known | None:
+        try:
+            return from_bytes(self._file(id).read_bytes())
+        except (OSError, Undecodable, TypeError, ValueError):
+            return None  # not made yet, or broken: it is made again
+
+
+def made(id: str) -> Known:
+    """A problem and its tests, by the generator."""
+    return Known(minicode.problem(id), minicode.tests(id))
+
+
+def ids(split: str, seed: int, n: int) -> list[str]:
+    """The ids of ``minicode.problems(split, seed, n)``."""
+    return [f"minicode/{split}/{seed}/{index}" for index in range(n)]
+
+
+def to_bytes(known: Known) -> bytes:
+    """Plain data, as it enters the sandbox; ``from_bytes`` gives back the same."""
+    sets = (known.tests.reward, known.tests.base, known.tests.plus)
+    cases = [[(case.arguments, case.expected) for case in some] for some in sets]
+    plain = asdict(known.problem)
+    return encode([plain | {"references": [asdict(r) for r in known.problem.references]}, cases])
+
+
+def from_bytes(data: bytes) -> Known:
+    """Raises Undecodable, TypeError or ValueError on anything but what ``to_bytes`` wrote."""
+    plain, sets = decode(data)
+    references = tuple(Reference(**fields) for fields in plain["references"])
+    tests = Tests(*(tuple(Case(*case) for case in cases) for cases in sets))
+    return Known(replace(Problem(**plain), references=references), tests)
+
+
+def generator_digest() -> str:
+    """Of all that decides what the problem and the tests of an id are."""
+    digest = hashlib.sha256(Path(problem.__file__).read_bytes())
+    package = Path(minicode.__file__).parent
+    for file in sorted(package.rglob("*.py")):
+        digest.update(file.relative_to(package).as_posix().encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _mapping(count: int) -> Iterator[Callable[[list[str]], Iterable[Known]]]:
+    """Maps ids to problems and tests, in this process or in several."""
+    if count <= FEW:
+        yield lambda ids: map(made, ids)
+        return
+    # spawn: this process may run torch's threads, which a fork would cut off.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(PROCESSES, context) as pool:
+        yield lambda ids: pool.map(made, ids, chunksize=4)
