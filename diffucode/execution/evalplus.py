@@ -5,7 +5,7 @@
 The answers are what the reference solution returns here, with the time that each call took; a call of a
 sample may take ``TIME_FACTOR`` times the slowest of them, and never less than ``LEAST_SECONDS``, so a
 busy machine changes no verdict (with five processes a core, EvalPlus' factor of 4 failed two references
-and 60 s for a whole job six). An input whose reference answer is over the sandbox's limits (five of
+and 60 s for a whole job four). An input whose reference answer is over the sandbox's limits (five of
 Mbpp/255, up to 130 million words) is left out and counted in ``Graded.dropped``.
 
 Where EvalPlus judges a problem by something else than its expected value, so do the rules below. What it
