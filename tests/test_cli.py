@@ -150,6 +150,7 @@ def test_models_and_doctor(tell: Tell) -> None:
     report = json.loads(out)
     assert (code, report["ok"]) == (0, True)
     assert report["models"]["mini"]["opens"]
+    assert report["sandbox"]["tier"] and all(report["sandbox"]["probes"].values())
     assert tell("doctor")[1].endswith("ok\n")
 
 

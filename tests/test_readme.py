@@ -73,10 +73,12 @@ def test_extras_that_it_names_exist() -> None:
         assert set(extras.split(",")) <= set(PROJECT["optional-dependencies"])
 
 
-def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    [example] = blocks("python")
-    exec(compile(example, "README.md", "exec"), {})
+def test_the_python_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
+    generating, checking = blocks("python")
+    exec(compile(generating, "README.md", "exec"), {})
     assert "def total" in capsys.readouterr().out
+    exec(compile(checking, "README.md", "exec"), {})
+    assert capsys.readouterr().out == "True\n"
 
 
 def test_options_that_it_names_exist() -> None:
