@@ -41,6 +41,7 @@ from rich.progress import (
 from torch import Tensor
 
 from diffucode.decoding.canvas import Canvas
+from diffucode.errors import ConfigError, PromptError, SandboxError
 from diffucode.execution.checks import Submission, check
 from diffucode.execution.sandbox import Sandbox
 from diffucode.generate.prompted import Prompt, prepare
@@ -95,6 +96,18 @@ class Settings:
     """Rows of the batch that is timed."""
     cost_repeats: int = 3
 
+    def __post_init__(self) -> None:
+        for name in COUNTS:
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if self.pass_k > self.pass_samples:
+            raise ConfigError(
+                f"pass_k={self.pass_k} of pass_samples={self.pass_samples}: k samples are drawn from "
+                "those that there are; ask for a smaller k or more samples"
+            )
+
+
+COUNTS = ("problems", "pass_problems", "pass_k", "group_problems", "group_samples", "fork_problems")
 
 QUICK = {
     "problems": 6,
@@ -155,7 +168,7 @@ class Bench:
         """The model in ``folder``, under a name of ours. Raises CheckpointError."""
         torch.set_num_threads(1)
         digest = hashlib.sha256()
-        for file in sorted(folder.glob("*.safetensors")):
+        for file in [folder] if folder.is_file() else sorted(folder.glob("*.safetensors")):
             digest.update(file.read_bytes())
         loaded = replace(load(folder), name=name)
         return cls(loaded, settings, Problems(settings.folder), sandbox, digest.hexdigest()[:12])
@@ -264,7 +277,10 @@ class Bench:
     def completed(
         self, split: str, n: int, samples: int, temperature: float, steps: int | None
     ) -> list[Row]:
-        """A row for each of the first ``n`` problems of a split, in order."""
+        """A row for each of the first ``n`` problems of a split, in order.
+
+        Those that the sandbox failed on are left out; raises SandboxError where it failed on all.
+        """
         seed = self.settings.seed
         pace = "usual" if steps is None else f"{steps}steps"
         name = f"{split}-{self._seed}-{samples}x-tau{temperature:g}-{pace}"
@@ -287,6 +303,8 @@ class Bench:
                 self.store.add(name, fresh)
                 rows.update({row["index"]: row for row in fresh})
             progress.update(ONLY, completed=n)
+        if n and not rows:
+            raise SandboxError(f"{name}: the sandbox could not check a single one of {n} problems")
         return [rows[index] for index in range(n) if index in rows]
 
     def _programs(
@@ -300,9 +318,13 @@ class Bench:
         """The programs of each problem, by its id, as ``diffucode generate`` would write them."""
         config = GenerateConfig(samples=samples, temperature=temperature, steps=steps, seed=seed)
         prompts = [Prompt(problem.id, problem.prompt) for problem in problems]
-        jobs = prepare(self.loaded, prompts, config).jobs()
+        prepared = prepare(self.loaded, prompts, config)
+        for id, reason in prepared.refused:
+            raise PromptError(f"{self.loaded.name}: {id}: {reason}; it cannot be measured on these")
         programs: dict[str, list[str]] = {problem.id: [] for problem in problems}
-        for frame in stream(self.loaded, jobs, decoder=self.loaded.decoder, capacity=CAPACITY):
+        for frame in stream(
+            self.loaded, prepared.jobs(), decoder=self.loaded.decoder, capacity=CAPACITY
+        ):
             for done in frame.completions:
                 programs[done.id].append(done.program)
         return programs
