@@ -16,8 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from diffucode.tasks.minicode import draws, splits
+from diffucode.tasks.minicode import detect, draws, splits
 from diffucode.tasks.minicode.compose import BANDS, DOMAINS
+from diffucode.tasks.minicode.corruption import Labelled, Noisy, corrupt
+from diffucode.tasks.minicode.disjoint import Twin, twins
+from diffucode.tasks.minicode.export import evalplus
 from diffucode.tasks.minicode.forms import Example, example, tagged
 from diffucode.tasks.minicode.splits import SPLITS
 from diffucode.tasks.minicode.suite import tests
@@ -28,12 +31,19 @@ __all__ = [
     "DOMAINS",
     "SPLITS",
     "Example",
+    "Labelled",
+    "Noisy",
+    "Twin",
+    "corrupt",
+    "detect",
+    "evalplus",
     "examples",
     "mixture",
     "problem",
     "problems",
     "tagged",
     "tests",
+    "twins",
 ]
 
 

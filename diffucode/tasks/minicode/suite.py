@@ -1,9 +1,9 @@
 """The three test sets of a problem: what RL sees, what is scored, and the headline.
 
-``plus`` is chosen to notice: every mutant of every correct reference that any input of a large pool tells
-apart, every flawed reference, and the solutions of neighbour problems (one operation or constant exchanged)
-must fail on some input of it. The rest is filled with edges and drawn inputs. ``reward`` and ``base`` are
-drawn first and share no input with it: a program may pass ``reward`` and fail ``plus``.
+``plus`` holds the edges and drawn inputs, and what it takes to notice: every mutant of every reference that
+any input of a large pool tells apart, every flawed reference, and the solutions of neighbour problems (one
+operation or constant exchanged) fail on some input of it. ``reward`` and ``base`` share no input with it: a
+program may pass ``reward`` and fail ``plus``.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from diffucode.tasks.minicode.operations import EACHES, FOLDS, KEEPS
 from diffucode.tasks.problem import Case, Tests
 
 REWARD, BASE, PLUS = 8, 8, 50
-"""Sizes of the sets; ``plus`` grows where more inputs are needed to notice every mutant."""
-POOL = 240
-NEIGHBOURS = 12
+"""Sizes of the sets; ``plus`` grows where more inputs are needed to notice every wrong program."""
+POOL = 640
+NEIGHBOURS = 16
 
 
 @lru_cache(maxsize=4096)
@@ -38,21 +38,51 @@ def tests(id: str) -> Tests:
     expected = splits.run(drawn.composition, right, pool)
     usable = [i for i, value in enumerate(expected) if value is not behaviour.FAILED]
     seen = _first(usable, expected, rng, REWARD + BASE)
-    rest = [i for i in usable if i not in set(seen)]
-    chosen = _noticing(rest, _wrong(drawn, pool, expected, rng))
-    chosen += [i for i in rest if i not in set(chosen)][: max(0, PLUS - len(chosen))]
-    cases = {i: Case(pool[i], expected[i]) for i in (*seen, *chosen)}
+    plus = [i for i in usable if i not in set(seen)][:PLUS]
+    rest = [i for i in usable if i not in set(plus)]
+    spare = [i for i in rest if i not in set(seen)]
+    for wrong in _wrong(drawn, rng):
+        attempt = Attempt(wrong)
+        if any(attempt.fails(pool[i], expected[i]) for i in plus):
+            continue
+        found = next((i for i in (*spare, *seen) if attempt.fails(pool[i], expected[i])), None)
+        if found is None:
+            continue  # it is right, as far as can be seen
+        plus.insert(0, found)  # what noticed one tells the next apart as well
+        if found in spare:
+            spare.remove(found)
+        else:
+            seen[seen.index(found)] = spare.pop()
+    cases = {i: Case(pool[i], expected[i]) for i in (*seen, *plus)}
     return Tests(
         reward=tuple(cases[i] for i in seen[:REWARD]),
         base=tuple(cases[i] for i in seen[REWARD:]),
-        plus=tuple(cases[i] for i in sorted(chosen)),
+        plus=tuple(cases[i] for i in sorted(plus)),
     )
+
+
+class Attempt:
+    """A program of the generator, perhaps wrong, perhaps endless, as something that can be tried."""
+
+    def __init__(self, program: str) -> None:
+        self._ticks = mutants.Ticks()
+        namespace: dict[str, Any] = {mutants.TICK: self._ticks}
+        exec(mutants.guarded(program), namespace)
+        self._call = namespace["f"]
+
+    def fails(self, given: tuple[Any, ...], expected: Any) -> bool:
+        """Whether ``f(*given)`` raises, does not end or returns something unequal, as a check judges it."""
+        self._ticks.reset()
+        try:
+            return bool(self._call(*marshal.loads(marshal.dumps(given))) != expected)
+        except Exception:
+            return True
 
 
 def _pool(composition: Composition, rng: Random) -> list[tuple[Any, ...]]:
     """Distinct inputs: the edges, then drawn ones."""
     found = {marshal.dumps(given, 2): given for given in inputs.edges(composition.kinds)}
-    for _ in range(4 * POOL):
+    for _ in range(2 * POOL):
         if len(found) >= POOL:
             break
         given = inputs.draw(composition.kinds, rng)
@@ -72,57 +102,17 @@ def _first(usable: list[int], expected: list[Any], rng: Random, n: int) -> list[
     return rng.sample(chosen, len(chosen))
 
 
-def _wrong(
-    drawn: Drawn, pool: list[tuple[Any, ...]], expected: list[Any], rng: Random
-) -> list[set[int]]:
-    """For each wrong program, the inputs on which it is noticed."""
-    composition, head = drawn.composition, draws.head(drawn.composition, "f")
+def _wrong(drawn: Drawn, rng: Random) -> list[str]:
+    """Programs of a function f that are wrong as a rule: solutions, edits of them, neighbours' solutions."""
+    head = draws.head(drawn.composition, "f")
     programs: list[str] = []
     for solution in drawn.solutions:
         body = solution.body.replace(f"{drawn.name}(", "f(")
         programs += [head + body, *mutants.mutants(body, head)]
-    for neighbour in neighbours(composition, rng)[:NEIGHBOURS]:
-        body = splits.right_body(neighbour)  # type: ignore[assignment]
-        if body:
-            programs.append(head + body)
-    return [noticed for p in dict.fromkeys(programs) if (noticed := differing(p, pool, expected))]
-
-
-def differing(program: str, pool: list[tuple[Any, ...]], expected: list[Any]) -> set[int]:
-    """Indices of the inputs on which a program of ours returns something else than expected."""
-    ticks = mutants.Ticks()
-    namespace: dict[str, Any] = {mutants.TICK: ticks}
-    exec(compile(mutants.guarded(program), "<mutant>", "exec"), namespace)
-    call = namespace["f"]
-    found = set()
-    for i, given in enumerate(marshal.loads(marshal.dumps(pool))):
-        if expected[i] is behaviour.FAILED:
-            continue
-        ticks.reset()
-        try:
-            value = call(*given)
-        except Exception:
-            found.add(i)
-            continue
-        if type(value) is not type(expected[i]) or value != expected[i]:
-            found.add(i)
-    return found
-
-
-def _noticing(allowed: list[int], wrong: list[set[int]]) -> list[int]:
-    """A small choice of the allowed inputs that notices every wrong program that any of them notices."""
-    open_sets = [s & set(allowed) for s in wrong]
-    open_sets = [s for s in open_sets if s]
-    chosen: list[int] = []
-    while open_sets:
-        counts: dict[int, int] = {}
-        for s in open_sets:
-            for i in s:
-                counts[i] = counts.get(i, 0) + 1
-        best = max(sorted(counts), key=lambda i: counts[i])
-        chosen.append(best)
-        open_sets = [s for s in open_sets if best not in s]
-    return chosen
+    for neighbour in neighbours(drawn.composition, rng)[:NEIGHBOURS]:
+        if (right := splits.right_body(neighbour)) is not None:
+            programs.append(head + right)
+    return [*dict.fromkeys(programs)]
 
 
 def neighbours(composition: Composition, rng: Random) -> list[Composition]:
@@ -153,14 +143,10 @@ def _exchanges(step: Step, composition: Composition) -> list[Step]:
     if isinstance(operation, Keep):
         pool = tuple(k for k in KEEPS if k.takes == operation.takes)
     elif isinstance(operation, Each):
-        pool = tuple(
-            e for e in EACHES if e.takes == operation.takes and e.gives == operation.gives
-        )
+        pool = tuple(e for e in EACHES if e.takes == operation.takes and e.gives == operation.gives)
     elif isinstance(operation, Fold):
         pool = tuple(
-            f
-            for f in FOLDS
-            if composition.element in f.takes and f.gives == operation.gives
+            f for f in FOLDS if composition.element in f.takes and f.gives == operation.gives
         )
     if step.constant == "k":
         return []
