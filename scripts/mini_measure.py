@@ -5,7 +5,7 @@
     problems ──> prepare, stream (as ``diffucode generate``) ──> programs ──> sandbox ──> rows on disk
     rows ──> estimates with intervals over signatures
 
-A row says of one problem what came of its samples. Rows are kept by model weights, split, seed and
+A row says of one problem what came of its samples. Rows are kept by weights, generator, split, seed and
 settings, so what was measured before a kill is not measured again, and more problems extend fewer. An
 infrastructure failure leaves no row: the problem is tried again by the next run.
 
@@ -160,7 +160,7 @@ class Bench:
     store: Store = field(init=False)
 
     def __post_init__(self) -> None:
-        name = f"{Path(self.loaded.name).name}-{self.digest}"
+        name = f"{Path(self.loaded.name).name}-{self.digest}-{self.problems.folder.name}"
         self.store = Store(self.settings.folder / "measured" / name)
 
     @classmethod

@@ -114,6 +114,19 @@ def test_problems_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert made == [*ids, ids[0]]
 
 
+def test_another_generator_makes_other_problems(tmp_path: Path) -> None:
+    def digest(**files: str) -> str:
+        for name, source in files.items():
+            (tmp_path / f"{name}.py").write_text(source)
+        return mini_problems.generator_digest(tmp_path)
+
+    first = digest(draws="RATE = 0.2\n", detect="A = 1\n")
+    assert digest(draws='"""Said anew."""\nRATE  = 0.2  # of all\n') == first
+    assert digest(detect="A = 2\n") == first
+    assert digest(draws="RATE = 0.3\n") != first
+    assert digest(draws="RATE = 0.2\n", more="B = 1\n") != first
+
+
 def test_ids_and_problems_are_minicodes(folder: Path) -> None:
     (id,) = mini_problems.ids("test", 5, 1)
     problems = Problems(folder)
@@ -130,18 +143,18 @@ def test_what_a_row_counts(sandbox: Sandbox, tmp_path: Path) -> None:
     problems, one = Problems(tmp_path), known(0)
     problems._known[one.problem.id] = one
     renamed = RIGHT.replace("x", "y")
-    programs = {one.problem.id: [RIGHT, renamed, HOLLOW, HOLLOW, WRONG, BROKEN]}
+    programs = {one.problem.id: [RIGHT, renamed, *[HOLLOW] * 3, WRONG, BROKEN]}
     verdicts = mini_measure.judge(sandbox, problems, [one.problem], programs)
     (row,) = mini_measure.rows_of([one.problem], programs, verdicts)
     assert row is not None
     counts = {key: row[key] for key in row if key not in ("id", "signature", "domain", "trap")}
     assert counts == {
         "band": 1,
-        "n": 6,
-        "valid": 5,
-        "reward": 4,
+        "n": 7,
+        "valid": 6,
+        "reward": 5,
         "plus": 2,
-        "hollow": 2,
+        "hollow": 3,
         "distinct": 3,
         "distinct_right": 1,
     }
@@ -243,12 +256,12 @@ def test_measuring_goes_on_where_it_was_killed(
 
     def programs(problems: Sequence[Problem], *_: Any) -> dict[str, list[str]]:
         if len(decoded) >= 4:
-            raise KeyboardInterrupt
+            raise RuntimeError("killed")
         decoded.extend(p.id for p in problems)
         return {p.id: [RIGHT] for p in problems}
 
     monkeypatch.setattr(bench, "_programs", programs)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(RuntimeError, match="killed"):
         bench.completed("test", 5, 1, 0.0, 7)
     del decoded[:]
     assert [r["index"] for r in bench.completed("test", 5, 1, 0.0, 7)] == [0, 1, 2, 3, 4]
