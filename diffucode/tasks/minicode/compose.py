@@ -7,12 +7,15 @@ elements with element-wise steps and a fold, then whole-value steps again. Its b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
+from typing import Any, TypeVar
 
-from diffucode.tasks.minicode.language import Each, Fold, Keep, Source, Whole
+from diffucode.tasks.minicode.language import Each, Fold, Keep, Operation, Source, Whole
 from diffucode.tasks.minicode.operations import EACHES, FOLDS, KEEPS, SOURCES, WHOLES
+
+_Operation = TypeVar("_Operation", bound=Operation)
 
 DOMAINS = ("numbers", "lists", "strings", "dictionaries", "grids")
 BANDS = (1, 2, 3, 4, 5)
@@ -45,7 +48,14 @@ NAMES: dict[str, tuple[str, ...]] = {
     "dict": ("d", "table"),
     "grid": ("grid", "image"),
 }
-SECOND: dict[str, str] = {"ints": "other", "dict": "other", "grid": "other", "str": "t", "words": "other", "int": "m"}
+SECOND: dict[str, str] = {
+    "ints": "other",
+    "dict": "other",
+    "grid": "other",
+    "str": "t",
+    "words": "other",
+    "int": "m",
+}
 
 
 @dataclass(frozen=True)
@@ -85,11 +95,7 @@ class Composition:
     @property
     def steps(self) -> tuple[Step, ...]:
         """All operations in order, branches flattened."""
-        middle = [
-            s
-            for e in self.elementwise
-            for s in (e.steps if isinstance(e, Branch) else (e,))
-        ]
+        middle = [s for e in self.elementwise for s in (e.steps if isinstance(e, Branch) else (e,))]
         block = (self.source, *middle, self.fold) if self.source else ()
         return tuple(s for s in (*self.before, *block, *self.after) if s is not None)
 
@@ -187,7 +193,11 @@ def folded(fold: Fold, element: str) -> str:
     """Kind of a fold's result over elements of a kind."""
     if fold.gives == "list":
         return "ints" if element == "int" else "words"
-    return {"int": "int", "word": "str", "char": "str"}[element] if fold.gives == "element" else fold.gives
+    return (
+        {"int": "int", "word": "str", "char": "str"}[element]
+        if fold.gives == "element"
+        else fold.gives
+    )
 
 
 class Refused(Exception):
@@ -207,7 +217,10 @@ def draw(
             composition = _Draw(rng, domain, band, unseen, trap).composition()
         except Refused:
             continue
-        if composition.band == band and any(s.operation.unseen for s in composition.steps) == unseen:
+        if (
+            composition.band == band
+            and any(s.operation.unseen for s in composition.steps) == unseen
+        ):
             return composition
 
 
@@ -271,7 +284,9 @@ class _Draw:
         steps = []
         for i in range(n):
             free = not fork or i < n - 1
-            steps.append(self.step([w for w in WHOLES if w.takes == kind and (free or self.may(w))]))
+            steps.append(
+                self.step([w for w in WHOLES if w.takes == kind and (free or self.may(w))])
+            )
             kind = steps[-1].operation.gives  # type: ignore[union-attr]
         return steps, kind
 
@@ -306,7 +321,7 @@ class _Draw:
         constants = () if isinstance(operation, Source) else operation.constants
         return Step(operation, self.rng.choice(constants) if constants else "")
 
-    def pick(self, options):  # type: ignore[no-untyped-def]
+    def pick(self, options: Sequence[_Operation]) -> _Operation:
         """One of the options that still fits; its family is spent."""
         fitting = [
             o
@@ -348,7 +363,7 @@ def substitute(composition: Composition, step: Step, constant: str) -> Compositi
     return transform(composition, change)
 
 
-def transform(composition: Composition, change) -> Composition:  # type: ignore[no-untyped-def]
+def transform(composition: Composition, change: Callable[[Any], Any]) -> Composition:
     """The composition with every step passed through ``change``."""
     return replace(
         composition,

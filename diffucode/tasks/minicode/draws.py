@@ -33,7 +33,9 @@ def at(split: str, seed: int, index: int, domain: str | None = None) -> Drawn:
     Bands are equally frequent, so are domains. Raises TaskError on an unknown split or domain.
     """
     if split not in splits.SPLITS:
-        raise TaskError(f"minicode has no split {split!r}; expected one of {', '.join(splits.SPLITS)}")
+        raise TaskError(
+            f"minicode has no split {split!r}; expected one of {', '.join(splits.SPLITS)}"
+        )
     if domain is not None and domain not in DOMAINS:
         raise TaskError(f"minicode has no domain {domain!r}; expected one of {', '.join(DOMAINS)}")
     id = "/".join(map(str, ("minicode", split, seed, *([domain] if domain else []), index)))
@@ -56,7 +58,11 @@ def at(split: str, seed: int, index: int, domain: str | None = None) -> Drawn:
 def of(id: str) -> Drawn:
     """The problem of an id. Raises TaskError where it is not one of minicode's."""
     parts = id.split("/")
-    if len(parts) not in (4, 5) or parts[0] != "minicode" or not (parts[2].isdigit() and parts[-1].isdigit()):
+    if (
+        len(parts) not in (4, 5)
+        or parts[0] != "minicode"
+        or not (parts[2].isdigit() and parts[-1].isdigit())
+    ):
         raise TaskError(f"{id!r} is no id of minicode; expected e.g. 'minicode/test/0/17'")
     return at(parts[1], int(parts[2]), int(parts[-1]), parts[3] if len(parts) == 5 else None)
 

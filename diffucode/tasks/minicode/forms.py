@@ -121,7 +121,13 @@ def _author(drawn: Drawn, solution: Solution, rng: Random) -> tuple[Pieces, Piec
     return [(tags, "text")], _question(drawn.prompt, HINTS[solution.algorithm])
 
 
-_PIECES = {"code": _code, "plan": _plan, "explain": _explain, "recover": _recover, "author": _author}
+_PIECES = {
+    "code": _code,
+    "plan": _plan,
+    "explain": _explain,
+    "recover": _recover,
+    "author": _author,
+}
 
 
 def planned(drawn: Drawn, solution: Solution) -> str:

@@ -60,13 +60,17 @@ def _related(value: Any, first: Any, rng: Random) -> Any:
     """A second argument that shares some of the first's content."""
     if isinstance(value, str) and rng.random() < 0.6:
         shuffled = "".join(rng.sample(first, len(first)))
-        return rng.choice((shuffled, shuffled + first[:1], first[: rng.randint(0, len(first))] + value))
+        return rng.choice(
+            (shuffled, shuffled + first[:1], first[: rng.randint(0, len(first))] + value)
+        )
     if isinstance(value, list):
         if first and isinstance(first[0], list) and len(value[0]) != len(first[0]):
             return value
         return [rng.choice(first) if first and rng.random() < 0.4 else x for x in value]
     if isinstance(value, dict):
-        return {rng.choice([*first]) if first and rng.random() < 0.4 else k: x for k, x in value.items()}
+        return {
+            rng.choice([*first]) if first and rng.random() < 0.4 else k: x for k, x in value.items()
+        }
     return value
 
 
@@ -110,7 +114,9 @@ def _words(rng: Random) -> list[str]:
 def _str(rng: Random) -> str:
     if rng.random() < 0.5:
         return " ".join(_words(rng))
-    alphabet = rng.choice(("aaeeioourstxyzABEORSTZ0123579  ", "aabbc", "abAB12 -", "rotatelevel", "()()ab"))
+    alphabet = rng.choice(
+        ("aaeeioourstxyzABEORSTZ0123579  ", "aabbc", "abAB12 -", "rotatelevel", "()()ab")
+    )
     text = "".join(rng.choice(alphabet) for _ in range(rng.randint(0, 12)))
     return text + text[::-1] if rng.random() < 0.1 else text
 
@@ -147,8 +153,10 @@ _DRAW: dict[str, Callable[[Random], Any]] = {
 }
 _EDGES: dict[str, list[Any]] = {
     "int": [0, 1, 2, 3, 10, 12, 16, 97, 100, 101, 121, -1, -7],
-    "ints": [[], [0], [5], [-3], [7, 7], [-4, -4, -9], [1, 2, 3, 4], [9, 6, 3], [2, 2, 5, 5, 3], [12, 12, 11]],
-    "words": [[], ["a"], ["eel", "eel"], ["star", "Stone", "ear", "rose"], ["level", "cat", "noon"], ["zoo", ""]],
+    "ints": [[], [0], [5], [-3], [7, 7], [-4, -4, -9], [1, 2, 3, 4], [9, 6, 3],
+             [2, 2, 5, 5, 3], [12, 12, 11]],
+    "words": [[], ["a"], ["eel", "eel"], ["star", "Stone", "ear", "rose"], ["level", "cat", "noon"],
+              ["zoo", ""]],
     "str": ["", "a", "Z", " ", "aa", "abba", "eel and Eel", "a1b22c", "zoo  bee", "(())", ")(", "Noon"],
     "dict": [{}, {"a": 0}, {"cat": 3, "dog": 3}, {"sea": -4, "sun": -2}, {"bee": 5, "eel": 2, "ice": 5}],
     "grid": [[], [[0]], [[5]], [[1, 1], [1, 1]], [[-3, -1]], [[2], [7]], [[1, 2, 3], [4, 5, 6], [7, 8, 9]]],

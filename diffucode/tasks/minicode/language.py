@@ -10,8 +10,8 @@
                                                   whole   value -> value   {v} * 2
 
 A kind names what flows between operations. Values: ``int ints str words dict grid bool``; elements:
-``int word char row pair item``. Every code of an operation computes the same value, but for the algorithms that
-an operation lists as flawed. Placeholders in codes and phrases:
+``int word char row pair item``. Every code of an operation computes the same value, but for the algorithms
+that an operation lists as flawed. Placeholders in codes and phrases:
 
 ====== ===============================================================================================
 {x}    the element (expression)
@@ -85,7 +85,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Keep:
-    """Keeps an element when the expression holds; ``phrases`` follow "that", ``adjective`` precedes a noun."""
+    """Keeps an element when the expression holds; ``phrases`` follow "that", ``adjective`` stands before."""
 
     name: str
     takes: str

@@ -233,7 +233,9 @@ class _Lowering:
         head = tidy(_put(source.head, v=value))
         lines = [f"if {_put(source.empty, v=value)}:", f"    return {fold.base}"]
         x, condition = source.element, elements.condition
-        step = _put(fold.step, e=atom(elements.element) if "[" not in fold.step else elements.element)
+        step = _put(
+            fold.step, e=atom(elements.element) if "[" not in fold.step else elements.element
+        )
         if not condition and len(re.findall(rf"\b{x}\b", step)) < 2:
             return [*lines, tidy(re.sub(rf"\b{x}\b", atom(head), step).replace("rest", call))]
         if re.search(rf"\b{x}\b", f"{step} {condition}"):
@@ -300,7 +302,7 @@ def atom(expression: str) -> str:
 def _atomic(expression: str) -> bool:
     tight = (ast.Name, ast.Call, ast.Subscript, ast.Attribute, ast.List, ast.ListComp, ast.Dict)
     node = ast.parse(expression, mode="eval").body
-    return isinstance(node, tight) or (isinstance(node, ast.Constant) and not expression[0] == "-")
+    return isinstance(node, tight) or (isinstance(node, ast.Constant) and expression[0] != "-")
 
 
 @lru_cache(maxsize=100_000)

@@ -151,7 +151,8 @@ class _Words:
         return f"take {self._chosen('')}"
 
     def _chosen(self, where: str) -> str:
-        adjectives, clauses = [], []
+        adjectives: list[str] = []
+        clauses: list[str] = []
         for step in self.leading():
             keep = step.operation
             assert isinstance(keep, Keep)
@@ -218,7 +219,11 @@ class _Words:
             return f"replace each by {self.choice(step)}"
         if isinstance(step.operation, Keep):
             keep = step.operation
-            which = f"are {keep.adjective}" if keep.adjective else self.fill(self.some(keep.phrases), step)
+            which = (
+                f"are {keep.adjective}"
+                if keep.adjective
+                else self.fill(self.some(keep.phrases), step)
+            )
             return f"keep those that {which}"
         assert isinstance(step.operation, Each)
         return self.fill(self.some(step.operation.verbs), step)
@@ -252,6 +257,3 @@ def _singular(phrase: str) -> str:
 
 def _upper(text: str) -> str:
     return text[0].upper() + text[1:]
-
-
-

@@ -183,7 +183,9 @@ def settled(composition: Composition, split: str) -> bool:
 def _refolded(composition: Composition) -> list[Composition]:
     """The composition with each other fold of the same result that needs no constant."""
     fold = composition.fold.operation  # type: ignore[union-attr]
-    mapped = any(not isinstance(e, Step) or isinstance(e.operation, Each) for e in composition.elementwise)
+    mapped = any(
+        not isinstance(e, Step) or isinstance(e.operation, Each) for e in composition.elementwise
+    )
     return [
         replace(composition, fold=Step(other))
         for other in FOLDS
@@ -203,8 +205,13 @@ def _swapped(composition: Composition) -> list[Composition]:
         for i in range(len(steps) - 1):
             if all(_keeps_kind(step) for step in steps[i : i + 2]):
                 exchanged = (*steps[:i], steps[i + 1], steps[i], *steps[i + 2 :])
-                found.append(replace(composition, **{place: exchanged}))
+                found.append(_placed(composition, place, exchanged))
     return found
+
+
+def _placed(composition: Composition, place: str, steps: tuple[Step | Branch, ...]) -> Composition:
+    changed: dict[str, Any] = {place: steps}
+    return replace(composition, **changed)
 
 
 def _keeps_kind(step: Step | Branch) -> bool:
@@ -264,11 +271,11 @@ def without_one(composition: Composition) -> list[Composition]:
             rest = steps[:i] + steps[i + 1 :]
             if isinstance(step, Branch):
                 for side in (step.then, step.other):
-                    found.append(replace(composition, **{place: (*steps[:i], side, *steps[i + 1 :])}))
-                found.append(replace(composition, **{place: rest}))
+                    found.append(_placed(composition, place, (*steps[:i], side, *steps[i + 1 :])))
+                found.append(_placed(composition, place, rest))
                 continue
             if _keeps_kind(step) and (rest or composition.source):
-                found.append(replace(composition, **{place: rest}))
+                found.append(_placed(composition, place, rest))
     return found
 
 
@@ -295,6 +302,3 @@ def _constants(composition: Composition) -> list[Composition]:
         constants = getattr(step.operation, "constants", ())
         variants += [substitute(composition, step, c) for c in constants if c != step.constant]
     return variants
-
-
-

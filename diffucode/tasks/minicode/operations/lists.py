@@ -123,9 +123,11 @@ WHOLES = (
            "two-pointer": "i, j, out = 0, 1, []\nwhile j < len({v}):\n    out.append({v}[j] - {v}[i])\n"
                           "    i, j = j, j + 1\nout"},
           state=1, domain="lists"),
-    Whole("common", "ints", "ints", "[x for x in {v} if x in {b}]", ("the elements of {v} that are also in {b}",),
+    Whole("common", "ints", "ints", "[x for x in {v} if x in {b}]",
+          ("the elements of {v} that are also in {b}",),
           ("keep the elements of {v} that are also in {b}",), extra="ints", domain="lists", family="two"),
-    Whole("missing", "ints", "ints", "[x for x in {v} if x not in {b}]", ("the elements of {v} that are not in {b}",),
+    Whole("missing", "ints", "ints", "[x for x in {v} if x not in {b}]",
+          ("the elements of {v} that are not in {b}",),
           ("drop the elements of {v} that are in {b}",), extra="ints", domain="lists", family="two"),
     Whole("extended", "ints", "ints", "{v} + {b}", ("{v} followed by {b}",), ("append {b} to {v}",),
           extra="ints", domain="lists", family="two"),

@@ -1,8 +1,8 @@
 """One integer: ranges, digits and divisors as elements, folds of number sequences, arithmetic on the value.
 
 The argument may be zero or negative. Value steps take time by the number of digits, not by the value: they
-follow products of hundreds of numbers. Those that make a number much larger, or tiny, give "maybe", which ends
-a pipeline: no range runs up to them.
+follow products of hundreds of numbers. Those that make a number much larger, or tiny, give "maybe", which
+ends a pipeline: no range runs up to them.
 """
 
 from diffucode.tasks.minicode.language import Each, Fold, Keep, Source, Whole
@@ -85,7 +85,8 @@ FOLDS = (
          constants=("2", "3", "4"), state=1, domain="numbers"),
     Fold("evensfirst", ("int",), "list", ("a list, even ones first, of",), ("list them, even ones first",),
          ("accumulate", "sort", "builtin"),
-         {"accumulate": "a, b = [], []\n@if {y} % 2 == 0:\n@    a.append({y})\n@else:\n@    b.append({y})\na + b",
+         {"accumulate": "a, b = [], []\n@if {y} % 2 == 0:\n@    a.append({y})\n@else:\n@    b.append({y})\n"
+                        "a + b",
           "sort": "sorted({g}, key=lambda x: x % 2)",
           "builtin": "out = {l}\n[x for x in out if x % 2 == 0] + [x for x in out if x % 2 == 1]"},
          family="parity", domain="numbers"),
@@ -97,17 +98,20 @@ FOLDS = (
          ("add up the products of neighbours",), ("accumulate", "builtin", "two-pointer"),
          {"accumulate": "total, last = 0, 0\n@total += last * {y}\n@last = {y}\ntotal",
           "builtin": "out = {l}\nsum(a * b for a, b in zip(out, out[1:]))",
-          "two-pointer": "out, i, j, total = {l}, 0, 1, 0\nwhile j < len(out):\n    total += out[i] * out[j]\n"
+          "two-pointer": "out, i, j, total = {l}, 0, 1, 0\nwhile j < len(out):\n"
+                         "    total += out[i] * out[j]\n"
                          "    i, j = j, j + 1\ntotal"},
          state=1, domain="numbers", unseen=True),
 )
 
 WHOLES = (
-    Whole("flipdigits", "int", "int", "int(str(abs({v}))[::-1])", ("the digit reversal (sign ignored) of {v}",),
+    Whole("flipdigits", "int", "int", "int(str(abs({v}))[::-1])",
+          ("the digit reversal (sign ignored) of {v}",),
           ("reverse the digits of {v} (sign ignored)",), ("accumulate", "builtin", "stack"),
           {"accumulate": "out = 0\nwhile {v} > 0:\n    out = out * 10 + {v} % 10\n    {v} //= 10\nout",
            "builtin": "int(str(abs({v}))[::-1])",
-           "stack": "stack, out = list(str(abs({v}))), 0\nwhile stack:\n    out = out * 10 + int(stack.pop())\nout"},
+           "stack": "stack, out = list(str(abs({v}))), 0\nwhile stack:\n"
+                    "    out = out * 10 + int(stack.pop())\nout"},
           flawed=("accumulate",), family="flip", domain="numbers"),
     Whole("triangular", "int", "maybe", "max({v}, 0) * ({v} + 1) // 2",
           ("the triangular number (0 below 1) of {v}",), ("take the triangular number (0 below 1) of {v}",),
@@ -125,7 +129,8 @@ WHOLES = (
            "recursion": "if abs({v}) < 10:\n    return abs({v})\n{f}(sum(map(int, str(abs({v})))))"},
           flawed=("closed-form",), family="flip", domain="numbers"),
     Whole("powertwo", "int", "bool", "{v} > 0 and {v} & ({v} - 1) == 0",
-          ("whether {v} is a power of two (1, 2, 4, ...)",), ("tell whether {v} is a power of two (1, 2, 4, ...)",),
+          ("whether {v} is a power of two (1, 2, 4, ...)",),
+          ("tell whether {v} is a power of two (1, 2, 4, ...)",),
           ("closed-form", "accumulate", "recursion", "builtin"),
           {"closed-form": "{v} & ({v} - 1) == 0",
            "accumulate": "a = 1\nwhile a < {v}:\n    a *= 2\na == {v}",
@@ -139,7 +144,8 @@ WHOLES = (
            "recursion": "if {v} == 0 or {v} % 2 == 1:\n    return 0\n1 + {f}({v} // 2)",
            "closed-form": "max(({v} & -{v}).bit_length() - 1, 0)"},
           domain="numbers"),
-    Whole("roundup", "int", "int", "-(-{v} // {c}) * {c}", ("the first multiple of {c} that is at least {v}",),
+    Whole("roundup", "int", "int", "-(-{v} // {c}) * {c}",
+          ("the first multiple of {c} that is at least {v}",),
           ("round {v} up to a multiple of {c}, unless it is one",),
           ("closed-form", "accumulate", "builtin", "recursion"),
           {"closed-form": "({v} // {c} + 1) * {c}",

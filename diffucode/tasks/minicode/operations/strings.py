@@ -79,7 +79,8 @@ EACHES = (
     Each("vowels", "word", "int", ("sum(map({x}.count, 'aeiou'))",), ("lowercase vowel counts of",),
          ("count the lowercase vowels of each",), "its lowercase vowel count", domain="strings"),
     Each("rotated", "word", "word", ("{x}[1:] + {x}[:1]",), ("left rotations by one of",),
-         ("rotate each left by one",), "its left rotation by one", family="cut", domain="strings", unseen=True),
+         ("rotate each left by one",), "its left rotation by one", family="cut", domain="strings",
+         unseen=True),
 )
 
 FOLDS = (
@@ -103,7 +104,8 @@ FOLDS = (
          ("find the shortest (first on ties, '' if none)",), ("sort", "builtin", "accumulate"),
          {"sort": "out = sorted({g}, key=len)\nout[0] if out else ''",
           "builtin": "min({g}, key=len, default='')",
-          "accumulate": "best = None\n@if best is None or len({y}) < len(best):\n@    best = {y}\nbest or ''"},
+          "accumulate": "best = None\n@if best is None or len({y}) < len(best):\n@    best = {y}\n"
+                        "best or ''"},
          family="extreme", domain="strings", unseen=True),
     Fold("earliest", TEXT, "element", ("the alphabetically first ('' if none) of",),
          ("find the alphabetically first ('' if none)",), ("builtin", "sort", "accumulate"),
@@ -113,7 +115,8 @@ FOLDS = (
     Fold("commonest", TEXT, "element", ("the most common (first on ties, '' if none) of",),
          ("find the most common (first on ties, '' if none)",), ("sort", "table", "builtin"),
          {"sort": "out = sorted({g})\nmax(out, key=out.count, default='')",
-          "table": "counts = {}\n@counts[{y}] = counts.get({y}, 0) + 1\nmax(counts, key=counts.get, default='')",
+          "table": "counts = {}\n@counts[{y}] = counts.get({y}, 0) + 1\n"
+                   "max(counts, key=counts.get, default='')",
           "builtin": "out = {l}\nmax(out, key=out.count, default='')"},
          flawed=("sort",), family="extreme", domain="strings"),
     Fold("runs", TEXT, "int", ("the number of runs of equal ones (0 if none) among",),
@@ -195,7 +198,8 @@ WHOLES = (
            "recursion": "if not {v}:\n    return 0\n({v}[0].lower() in 'aeiou') + {f}({v}[1:])"},
           flawed=("builtin",), domain="strings"),
     Whole("ispalindromic", "str", "bool", "{v}.lower() == {v}.lower()[::-1]",
-          ("whether {v} is a palindrome, ignoring case",), ("tell whether {v} is a palindrome, ignoring case",),
+          ("whether {v} is a palindrome, ignoring case",),
+          ("tell whether {v} is a palindrome, ignoring case",),
           ("builtin", "two-pointer", "stack", "recursion"),
           {"builtin": "{v} == {v}[::-1]",
            "two-pointer": "w = {v}.lower()\ni, j = 0, len(w) - 1\nwhile i < j and w[i] == w[j]:\n"
@@ -211,11 +215,13 @@ WHOLES = (
                          "    w = w.replace(c, '', 1)\nw == ''"},
           flawed=("table",), extra="str", family="two", domain="strings"),
     Whole("balanced", "str", "bool",
-          "{v}.count('(') == {v}.count(')') and all({v}[:i].count(')') <= {v}[:i].count('(') for i in range(len({v})))",
+          "{v}.count('(') == {v}.count(')') and "
+          "all({v}[:i].count(')') <= {v}[:i].count('(') for i in range(len({v})))",
           ("whether the parentheses in {v} balance",), ("tell whether the parentheses in {v} balance",),
           ("builtin", "stack", "accumulate"),
           {"builtin": "{v}.count('(') == {v}.count(')')",
-           "stack": "stack = []\nfor c in {v}:\n    if c == ')' and stack[-1:] == ['(']:\n        stack.pop()\n"
+           "stack": "stack = []\nfor c in {v}:\n    if c == ')' and stack[-1:] == ['(']:\n"
+                    "        stack.pop()\n"
                     "    elif c in '()':\n        stack.append(c)\nnot stack",
            "accumulate": "total = low = 0\nfor c in {v}:\n    total += (c == '(') - (c == ')')\n"
                          "    low = min(low, total)\ntotal == low == 0"},
@@ -237,8 +243,10 @@ WHOLES = (
            "stack": "stack, out = list({v}), []\nwhile stack:\n    out.append(stack.pop())\nout"},
           family="sorting", domain="strings"),
     Whole("sortwords", "words", "words", "sorted({v})", ("the words in alphabetical order of {v}",),
-          ("sort {v} alphabetically",), ("sort",), {"sort": "sorted({v})"}, family="sorting", domain="strings"),
-    Whole("once", "words", "words", "list(dict.fromkeys({v}))", ("the words without repeats, in order, of {v}",),
+          ("sort {v} alphabetically",), ("sort",), {"sort": "sorted({v})"}, family="sorting",
+          domain="strings"),
+    Whole("once", "words", "words", "list(dict.fromkeys({v}))",
+          ("the words without repeats, in order, of {v}",),
           ("remove repeats from {v}, keeping first ones",), ("sort", "table", "accumulate"),
           {"sort": "sorted(set({v}))", "table": "list(dict.fromkeys({v}))",
            "accumulate": "out = []\nfor w in {v}:\n    if w not in out:\n        out.append(w)\nout"},
