@@ -14,14 +14,15 @@ scope     the item is nothing that minicode asks for: side effects, chance, floa
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from random import Random
 from typing import Any, Literal, get_args
 
 from diffucode.errors import TaskError
 from diffucode.tasks.minicode import draws, phrasing, splits, suite
-from diffucode.tasks.minicode.compose import BANDS, DOMAINS
+from diffucode.tasks.minicode.compose import BANDS, DOMAINS, Composition, draw
 from diffucode.tasks.minicode.language import ALGORITHMS
 from diffucode.tasks.problem import Case, Problem
 
@@ -95,22 +96,28 @@ def _tag(item: Labelled, rng: Random) -> Labelled:
 
 
 def _docstring(item: Labelled, rng: Random) -> Labelled:
-    """The docstring of a neighbour: one operation or constant exchanged, some case told apart by it."""
+    return _said(item, phrasing.docstring(otherwise(item, rng), rng))
+
+
+def otherwise(item: Labelled, rng: Random) -> Composition:
+    """What takes the same arguments and answers some case of the item otherwise.
+
+    A neighbour where there is one, which exchanges one operation or constant; else any of the domain.
+    """
     composition = draws.of(item.id).composition
-    for other in suite.neighbours(composition, rng):
+    for other in chain(suite.neighbours(composition, rng), _any(composition, rng)):
         body = splits.right_body(other)
-        if body is None or other.arguments != composition.arguments:
-            continue
-        outcomes = splits.run(other, body, [case.arguments for case in item.cases])
-        if any(got != case.expected for got, case in zip(outcomes, item.cases, strict=True)):
-            return _said(item, phrasing.docstring(other, rng))
-    return _said(item, _opposite(item))
+        if body is not None and other.kinds == composition.kinds:
+            outcomes = splits.run(other, body, [case.arguments for case in item.cases])
+            if any(got != case.expected for got, case in zip(outcomes, item.cases, strict=True)):
+                return other
+    raise AssertionError("compositions are drawn without end")
 
 
-def _opposite(item: Labelled) -> str:
-    """What the item asks for, refused: a composition without neighbours has nothing else to ask for."""
-    argument = re.split(r"\W", item.prompt.partition("(")[2])[0]
-    return f"Return {argument} unchanged, as the only element of a list."
+def _any(composition: Composition, rng: Random) -> Iterator[Composition]:
+    while True:
+        drawn = draw(rng, composition.domain, rng.choice(BANDS))
+        yield replace(drawn, argument=composition.argument)
 
 
 def _output(item: Labelled, rng: Random) -> Labelled:
