@@ -72,7 +72,9 @@ def test_the_attacks_are_real():
         Sandbox(1).close()
     except SandboxError as error:
         pytest.skip(str(error))
-    files = f"--ro-bind / / --dev /dev --proc /proc --tmpfs /tmp --ro-bind {ROOT} {ROOT}"
+    files = "--ro-bind / / --dev /dev --proc /proc --tmpfs /tmp"
+    for needed in (ROOT, sys.prefix):  # they may lie in /tmp themselves
+        files += f" --ro-bind {needed} {needed}"
     alone = (
         "--die-with-parent --unshare-all --unshare-user --uid 0 --gid 0 --cap-add ALL --chdir /tmp"
     )
