@@ -61,7 +61,7 @@ def _build(root: str, binds: Pairs, links: Pairs, hidden: Sequence[str]) -> None
         seal.mount("tmpfs", root + path, "tmpfs", seal.MS_RDONLY, "size=4k,nr_inodes=1,mode=755")
     for target, path in links:
         os.symlink(target, root + path)
-    os.mkdir(root + "/tmp")
+    os.makedirs(root + "/tmp", exist_ok=True)  # an environment that lies in /tmp has made it
     os.chdir(root)
     numbers = architecture().numbers
     seal.checked(seal.call(numbers["pivot_root"], b".", b"."), "pivot_root")
