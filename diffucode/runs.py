@@ -2,7 +2,7 @@
 
     run.json        config (resolved), seeds, git revision; written once
     metrics.jsonl   one JSON object a line, append only
-    ...             whatever the job writes with ``write_atomic``
+    ...             whatever the job writes with ``files.write_atomic``
 
 A folder belongs to one config. Opening it again with the same config continues the run; opening it
 with another is refused.
@@ -11,52 +11,14 @@ with another is refused.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from diffucode.errors import ResumeError
-
-
-def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write a whole file or nothing: a reader, or a resume after a kill, never sees a part of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSONL file. A torn last line (no newline yet) is left out.
-
-    Raises ResumeError on any other line that is not a JSON object.
-    """
-    if not path.exists():
-        return []
-    *lines, _torn = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            row = None
-        if not isinstance(row, dict):
-            raise ResumeError(f"{path}, line {number}: expected a JSON object, got {line[:80]!r}")
-        rows.append(row)
-    return rows
+from diffucode.files import read_jsonl, to_jsonl, write_atomic
 
 
 def git_revision(folder: Path) -> str | None:
@@ -81,7 +43,7 @@ class Run:
     def log(self, row: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
         with self.metrics_file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(dict(row)) + "\n")
+            file.write(to_jsonl([row]))
 
     def metrics(self) -> list[dict[str, Any]]:
         """The logged rows, without a torn last line."""
@@ -90,7 +52,7 @@ class Run:
     def rewind(self, step: int) -> None:
         """Forget rows past ``step`` and a torn last line: the run goes on from a checkpoint there."""
         rows = [row for row in self.metrics() if row.get("step", 0) <= step]
-        write_atomic(self.metrics_file, "".join(json.dumps(row) + "\n" for row in rows))
+        write_atomic(self.metrics_file, to_jsonl(rows))
 
 
 def open_run(folder: str | Path, config: Mapping[str, Any], seeds: Mapping[str, int]) -> Run:
@@ -134,13 +96,3 @@ def _difference(found: Any, asked: Any, key: str = "") -> str | None:
 def _git(folder: Path, *arguments: str) -> str:
     command = ["git", "-C", str(folder), *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename durable, where the system lets folders be opened."""
-    if hasattr(os, "O_DIRECTORY"):
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

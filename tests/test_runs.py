@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from diffucode import runs
 from diffucode.errors import ResumeError
-from diffucode.runs import git_revision, open_run, read_jsonl, write_atomic
+from diffucode.runs import git_revision, open_run
 
 CONFIG = {"steps": 3, "model": {"layers": 4}, "rates": [0.1]}
 
@@ -70,33 +69,6 @@ def test_rewind_forgets_what_came_after_the_checkpoint(tmp_path: Path) -> None:
         run.log({"step": step})
     run.rewind(2)
     assert run.metrics() == [{"step": 1}, {"step": 2}]
-
-
-def test_damage_inside_the_file_is_named(tmp_path: Path) -> None:
-    file = tmp_path / "m.jsonl"
-    file.write_text('{"a": 1}\n{"a"\n{"a": 2}\n')
-    with pytest.raises(ResumeError, match="line 2"):
-        read_jsonl(file)
-    assert read_jsonl(tmp_path / "none") == []
-
-
-def test_an_atomic_write_leaves_the_old_file_or_the_new_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "state"
-    write_atomic(file, "old")
-
-    def power_cut(_: int) -> None:
-        assert file.read_text() == "old"
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(runs.os, "fsync", power_cut)
-        with pytest.raises(KeyboardInterrupt):
-            write_atomic(file, b"new")
-    assert file.read_text() == "old" and list(tmp_path.iterdir()) == [file]
-    write_atomic(file, b"new")
-    assert file.read_text() == "new" and list(tmp_path.iterdir()) == [file]
 
 
 def test_git_revision(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ import typer
 from diffucode.cli.view import LiveView
 from diffucode.decoding.trace import Trace
 from diffucode.errors import TraceError
+from diffucode.files import write_atomic
 from diffucode.generate.job import Job
 from diffucode.generate.stream import Completion, Frame
 from diffucode.generate.traces import TraceFile
-from diffucode.runs import write_atomic
 
 if TYPE_CHECKING:
     from diffucode.models.load import Loaded

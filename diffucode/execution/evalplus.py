@@ -21,8 +21,6 @@ import gzip
 import hashlib
 import json
 import math
-import os
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,6 +41,7 @@ from diffucode.execution.compare import (
 )
 from diffucode.execution.sandbox import Job, Limits, Returned, Sandbox
 from diffucode.execution.values import Limit, Undecodable, decode, encode
+from diffucode.files import write_atomic
 
 TIME_FACTOR = 8.0
 LEAST_SECONDS, LEAST_JOB_SECONDS = 10.0, 600.0
@@ -145,7 +144,7 @@ def compute(sandbox: Sandbox, problems: Iterable[PlusProblem], cache: Path) -> N
         one = pending[done.job]
         if done.infrastructure is not None:
             raise TaskError(f"{one.problem.id}: the reference did not run: {done.infrastructure}")
-        _write(_file(cache, one.problem), zlib.compress(one.content(), level=1))
+        write_atomic(_file(cache, one.problem), zlib.compress(one.content(), level=1))
         one.outputs.clear()
 
 
@@ -249,19 +248,6 @@ class _Reference:
 
 def _file(cache: Path, problem: PlusProblem) -> Path:
     return cache / f"{problem.key}.answers"
-
-
-def _write(path: Path, content: bytes) -> None:
-    """The whole file or none; ``runs.write_atomic`` is a floor above."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 # --- the file -----------------------------------------------------------------------------------
