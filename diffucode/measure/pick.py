@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from diffucode.errors import ResumeError
-from diffucode.runs import read_jsonl
+from diffucode.files import read_jsonl
 
 WITHIN = 0.02
 WEAKER = {"mini-45": 0.45, "mini-25": 0.25}
@@ -39,12 +39,20 @@ def pick(folder: Path, score: Score) -> dict[str, Pick]:
 
     Raises ResumeError when the runs are not there or kept no checkpoints.
     """
+    logs = {name: logged(folder / name) for name in ("mini", "mini-ar")}
     aim = score(folder / "mini" / "model")
-    picks = {"mini-ar-matched": matched(scored(folder / "mini-ar", aim, score), aim)}
-    last = max(logged(folder / "mini"))
+    picks = {
+        "mini-ar-matched": matched(scored(folder / "mini-ar", logs["mini-ar"], aim, score), aim)
+    }
+    unfinished = {
+        step: passed for step, passed in logs["mini"].items() if step != max(logs["mini"])
+    }
+    if not unfinished:
+        raise ResumeError(
+            f"{folder / 'mini'}: no checkpoint but the last; a weaker model needs one"
+        )
     for name, goal in WEAKER.items():
-        weaker = scored(folder / "mini", goal, score, but=last)
-        picks[name] = nearest(weaker, goal)
+        picks[name] = nearest(scored(folder / "mini", unfinished, goal, score), goal)
     return picks
 
 
@@ -62,9 +70,8 @@ def nearest(found: Mapping[Path, float], aim: float) -> Pick:
     return Pick(path, found[path], aim)
 
 
-def scored(run: Path, aim: float, score: Score, but: int | None = None) -> dict[Path, float]:
+def scored(run: Path, steps: Mapping[int, float], aim: float, score: Score) -> dict[Path, float]:
     """The checkpoints whose logged score is near ``aim``, scored again, in the order of training."""
-    steps = {step: passed for step, passed in logged(run).items() if step != but}
     close = sorted(steps, key=lambda step: abs(steps[step] - aim))[:CLOSE]
     folders = [run / "kept" / f"step-{step}" for step in sorted(close)]
     return {folder: score(folder) for folder in folders}

@@ -1,4 +1,4 @@
-"""Score completions of minicode's prompts, whoever wrote them: JSON lines in, figures out."""
+"""Answers to minicode's prompts, whoever wrote them: JSON lines in, programs by problem out."""
 
 from __future__ import annotations
 
@@ -6,22 +6,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mini_measure import judge, rows_of, solved
-from mini_problems import Problems
-
 from diffucode.errors import TaskError
-from diffucode.execution.sandbox import Sandbox
 
 
-def score_files(prompts: Path, answers: Path, folder: Path) -> dict[str, Any]:
-    """The figures of ``solved`` over the answers; ``folder`` keeps the problems.
+def read_answers(prompts: Path, answers: Path) -> dict[str, list[str]]:
+    """The programs that answer each prompt, by its id, in the order of the prompts.
 
-    ``prompts`` are lines with minicode's ids, ``answers`` lines with ``id`` and ``program``, as
-    ``diffucode generate --json`` prints them. A prompt with several answers counts by their mean. Raises
-    TaskError on lines of another form, foreign ids, and prompts without an answer.
+    ``prompts`` are lines with ``id`` and ``prompt``, ``answers`` lines with ``id`` and ``program``, as
+    ``diffucode generate --json`` prints them. Raises TaskError on lines of another form, answers to
+    something else, and prompts without an answer.
     """
-    programs: dict[str, list[str]] = {row["id"]: [] for row in lines(prompts, ("id", "prompt"))}
-    for row in lines(answers, ("id", "program")):
+    programs: dict[str, list[str]] = {row["id"]: [] for row in _lines(prompts, ("id", "prompt"))}
+    for row in _lines(answers, ("id", "program")):
         if row["id"] not in programs:
             raise TaskError(f"{answers}: an answer to {row['id']!r}, which {prompts} does not ask")
         programs[row["id"]].append(row["program"])
@@ -30,22 +26,19 @@ def score_files(prompts: Path, answers: Path, folder: Path) -> dict[str, Any]:
             f"{answers}: {len(missing)} of {len(programs)} prompts have no answer, the first is "
             f"{missing[0]!r}; a model that refuses a prompt has to be given a longer limit"
         )
-    known = Problems(folder)
-    problems = known.make(programs)
-    with Sandbox(tier="strongest") as sandbox:
-        rows = rows_of(problems, programs, judge(sandbox, known, problems, programs))
-    kept = [row for row in rows if row is not None]
-    return {"prompts": len(programs), "answers": sum(map(len, programs.values()))} | solved(kept, 0)
+    return programs
 
 
-def lines(file: Path, keys: tuple[str, ...]) -> list[dict[str, Any]]:
+def _lines(file: Path, keys: tuple[str, ...]) -> list[dict[str, Any]]:
     """The objects of a JSONL file, each with text under these keys."""
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise TaskError(f"{file}: cannot be read ({error})") from None
     found = []
-    for number, line in enumerate(filter(str.strip, text.splitlines()), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
         try:
             row = json.loads(line)
         except json.JSONDecodeError:

@@ -18,11 +18,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.console import Console
-from rich.progress import track
-
 from diffucode.execution.values import Undecodable, decode, encode
-from diffucode.runs import write_atomic
+from diffucode.files import write_atomic
+from diffucode.measure.progress import Progress, silent
 from diffucode.tasks import minicode
 from diffucode.tasks.problem import Case, Problem, Reference, Tests
 from diffucode.tasks.syntax import canonical
@@ -41,34 +39,38 @@ class Known(NamedTuple):
 
 
 class Problems:
-    """``problems[id]`` for every id that was made; ``make`` makes what is missing."""
+    """Problems by their ids, made where they are not known yet."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, progress: Progress = silent) -> None:
         self.folder = folder / "problems" / generator_digest()
+        self._progress = progress
         self._known: dict[str, Known] = {}
 
-    def __getitem__(self, id: str) -> Known:
-        return self._known[id]
-
-    def make(self, ids: Iterable[str]) -> list[Problem]:
+    def get(self, ids: Iterable[str]) -> list[Known]:
         """The problems of these ids, each made at most once for all runs of this generator.
 
-        Raises TaskError on an id that is not minicode's.
+        Many are made by processes of their own, so a script has to guard its main. Raises TaskError on
+        an id that is not minicode's.
         """
         ids = list(ids)
+        missing = []
         for id in dict.fromkeys(ids):
-            if id not in self._known and (found := self._read(id)) is not None:
+            if id in self._known:
+                continue
+            if (found := self._read(id)) is None:
+                missing.append(id)
+            else:
                 self._known[id] = found
-        missing = [id for id in dict.fromkeys(ids) if id not in self._known]
-        if not missing:
-            return [self._known[id].problem for id in ids]
-        with _mapping(len(missing)) as mapped:
-            console = Console(stderr=True)
-            made = track(mapped(missing), "problems", len(missing), console=console)
-            for id, known in zip(missing, made, strict=True):
+        if missing:
+            self._make(missing)
+        return [self._known[id] for id in ids]
+
+    def _make(self, ids: list[str]) -> None:
+        with _mapping(len(ids)) as mapped:
+            for done, (id, known) in enumerate(zip(ids, mapped(ids), strict=True), start=1):
                 write_atomic(self._file(id), to_bytes(known))
                 self._known[id] = known
-        return [self._known[id].problem for id in ids]
+                self._progress("problems", done, len(ids))
 
     def _file(self, id: str) -> Path:
         return self.folder / hashlib.sha256(id.encode()).hexdigest()[:32]

@@ -1,22 +1,18 @@
-"""The tables of the model card, from the figures that ``mini_measure`` found: markdown between two marks.
+"""The tables of docs/models.md, from the figures of ``Bench.measure``: markdown between two marks.
 
 Percent with 95 % intervals from resampled signatures, ``-`` where nothing was measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from diffucode.errors import TaskError
+from diffucode.measure.figures import percent, plain, usual
+from diffucode.measure.targets import targets
+from diffucode.metrics.outcomes import Figures
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
-
-Figures = dict[str, Any]
-"""A model's, as ``Bench.measure`` gives them, or an estimate's JSON."""
-Target = tuple[str, str, bool | None]
-"""What was asked, what was reached, and whether that meets it; None: not measured."""
 
 
 def put(text: str, tables: str) -> str:
@@ -44,95 +40,13 @@ def card(result: Figures) -> str:
     return "\n".join(part for part in parts if part)
 
 
-# --- targets -----------------------------------------------------------------------------------
-
-
-def targets(result: Figures) -> list[Target]:
-    """Every target that was set for the bundled models, beside the reached figure."""
-    named = {model["name"]: model for model in result["models"]}
-    mini, matched = named.get("mini", {}), named.get("mini-ar-matched", {})
-    half = at_pace(mini, mini.get("canvas", 2) // 2)
-    bands = [half["bands"].get(str(band)) for band in range(1, 6)] if half else [None] * 5
-    best = max(mini.get("samples", []), key=lambda row: row["pass_k"]["value"], default=None)
-    found = [
-        _size(half),
-        _one("pass@1 at L/2 steps 50-70 %", half and half["pass"], lambda p: 0.5 <= p <= 0.7),
-        _one("valid Python at L/2 steps >= 95 %", half and half["valid"], lambda p: p >= 0.95),
-        _falling(bands),
-        _one("pass@1 of the easiest band > 85 %", bands[0], lambda p: p > 0.85),
-        _one("pass@1 of the hardest band 1-20 %", bands[4], lambda p: 0.01 <= p <= 0.2),
-        _one(
-            f"pass@{best['k'] if best else 64}, best single temperature, <= 90 %",
-            best and best["pass_k"],
-            lambda p: p <= 0.9,
-        ),
-    ]
-    for name, model in (("mini", mini), ("mini-ar-matched", matched)):
-        group = next(iter(model.get("groups", [])), None)
-        found += [
-            _one(f"{name}: mixed groups >= 40 %", group and group["mixed"], lambda p: p >= 0.4),
-            _one(
-                f"{name}: distinct programs a group >= 4",
-                group and group["distinct"],
-                lambda d: d >= 4,
-                plain,
-            ),
-        ]
-    forks, cost = mini.get("forks"), mini.get("cost")
-    found += [
-        _one(
-            "entropy at forks >= 5 x the others' median",
-            forks and forks["ratio"],
-            lambda r: r >= 5,
-            plain,
-        ),
-        ("rollout, one commit a step, <= 0.25 core-s", "-", None)
-        if cost is None
-        else (
-            "rollout, one commit a step, <= 0.25 core-s",
-            f"{cost['seconds']:.3f}",
-            cost["seconds"] <= 0.25,
-        ),
-        ("all bundled files < 25 MB", f"{result['bytes'] / 1e6:.1f} MB", result["bytes"] < 25e6),
-    ]
-    return found
-
-
-def _size(half: Figures | None) -> Target:
-    text = ">= 1,000 problems over >= 700 signatures"
-    if half is None:
-        return text, "-", None
-    met = half["scored"] >= 1000 and half["signatures"] >= 700
-    return text, f"{half['scored']} over {half['signatures']}", met
-
-
-def _falling(bands: Sequence[Figures | None]) -> Target:
-    text = "pass@1 falls from band to band"
-    values = [band["value"] for band in bands if band]
-    if len(values) < len(bands):
-        return text, "-", None
-    shown = ", ".join(f"{100 * value:.0f}" for value in values)
-    return text, shown, all(a > b for a, b in pairwise(values))
-
-
-def _one(
-    text: str,
-    estimate: Figures | None,
-    meets: Callable[[float], bool],
-    shown: Callable[[Figures | None], str] | None = None,
-) -> Target:
-    if estimate is None:
-        return text, "-", None
-    return text, (shown or percent)(estimate), meets(estimate["value"])
+# --- tables ------------------------------------------------------------------------------------
 
 
 def _targets(result: Figures) -> str:
     words = {True: "met", False: "missed", None: "not measured"}
     rows = [[text, reached, words[met]] for text, reached, met in targets(result)]
     return _table("Targets", ["target (`mini` where no model is named)", "reached", ""], rows)
-
-
-# --- tables ------------------------------------------------------------------------------------
 
 
 def _solved(models: Sequence[Figures]) -> str:
@@ -268,39 +182,6 @@ def _picks(picks: Figures) -> str:
 
 
 # --- pieces ------------------------------------------------------------------------------------
-
-
-def percent(estimate: Figures | None) -> str:
-    """A share with its interval."""
-    if estimate is None:
-        return "-"
-    return _with_bounds(estimate, 100, 1)
-
-
-def plain(estimate: Figures | None) -> str:
-    """A number with its interval."""
-    if estimate is None:
-        return "-"
-    return _with_bounds(estimate, 1, 2 if abs(estimate["value"]) < 100 else 0)
-
-
-def _with_bounds(estimate: Figures, scale: float, digits: int) -> str:
-    value, *bounds = (estimate[key] for key in ("value", "low", "high"))
-    shown = f"{scale * value:.{digits}f}"
-    if None in bounds:
-        return shown
-    return f"{shown} [{scale * bounds[0]:.{digits}f}, {scale * bounds[1]:.{digits}f}]"
-
-
-def at_pace(model: Figures, steps: int) -> Figures | None:
-    """The ``test`` figures of a model at so many steps."""
-    rows = [row for row in model.get("greedy", []) if row["split"] == "test"]
-    return next((row for row in rows if row["steps"] == steps), None)
-
-
-def usual(model: Figures) -> Figures | None:
-    """The ``test`` figures at the model's usual pace."""
-    return at_pace(model, model["steps"])
 
 
 def _pace(model: Figures, row: Figures) -> str:

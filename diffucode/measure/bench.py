@@ -1,0 +1,244 @@
+"""One model, measured on minicode's problems, part by part; safe to kill at any moment.
+
+    problems ──> completions ──> programs ──> sandbox ──> outcomes on disk ──> figures
+
+Rows are kept by weights, generator, split, seed and settings, so what was measured before a kill is not
+measured again, and more problems extend fewer. A failure of the sandbox leaves no row: the problem is
+tried again by the next run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+from diffucode.errors import ResumeError, SandboxError
+from diffucode.execution.sandbox import Sandbox
+from diffucode.files import append_jsonl, read_jsonl
+from diffucode.generate.settings import GenerateConfig
+from diffucode.measure.entropy import fork_of
+from diffucode.measure.judged import judge
+from diffucode.measure.problems import Known, Problems, ids
+from diffucode.measure.progress import Progress, silent
+from diffucode.measure.samples import complete, programs
+from diffucode.measure.settings import Settings
+from diffucode.metrics.forks import Fork, contrast
+from diffucode.metrics.outcomes import Figures, Outcome, grouped, sampled, solved
+from diffucode.models.load import Loaded, load
+
+CAPACITY = 64
+"""Rows of a batch. It changes no result."""
+CHUNK = 512
+"""Samples between two writes."""
+CANVAS = 64
+"""Answer positions of a model that names none."""
+
+Part = Literal["greedy", "samples", "groups", "forks", "cost"]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A model, and what is needed to measure it."""
+
+    loaded: Loaded
+    problems: Problems
+    sandbox: Sandbox
+    settings: Settings
+    weights: str
+    """Digest of the weights."""
+    folder: Path
+    """Of the rows, a JSONL file for each measurement."""
+    progress: Progress = silent
+
+    @classmethod
+    def of(
+        cls,
+        model: Path,
+        name: str,
+        folder: Path,
+        settings: Settings,
+        sandbox: Sandbox,
+        progress: Progress = silent,
+    ) -> Bench:
+        """The model in a folder (or GGUF file), under a name of ours; ``folder`` keeps problems and rows.
+
+        Raises CheckpointError.
+        """
+        digest = hashlib.sha256()
+        for file in [model] if model.is_file() else sorted(model.glob("*.safetensors")):
+            digest.update(file.read_bytes())
+        weights = digest.hexdigest()[:12]
+        problems = Problems(folder, progress)
+        rows = folder / "measured" / f"{Path(name).name}-{weights}-{problems.folder.name}"
+        loaded = replace(load(model), name=name)
+        return cls(loaded, problems, sandbox, settings, weights, rows, progress)
+
+    @property
+    def canvas(self) -> int:
+        return self.loaded.canvas or CANVAS
+
+    @property
+    def paces(self) -> tuple[int | None, ...]:
+        """Steps to measure: L, L/2, L/4; None for an AR model, which has one pace."""
+        if self.loaded.decoder == "ar":
+            return (None,)
+        return tuple(self.canvas // part for part in (1, 2, 4))
+
+    @property
+    def usual(self) -> int | None:
+        """Steps of the usual pace, said as a number where there is a choice."""
+        return None if self.loaded.decoder == "ar" else self.loaded.steps
+
+    # --- figures -------------------------------------------------------------------------------
+
+    def measure(self, parts: Iterable[Part]) -> Figures:
+        """The figures of these parts, from rows that are there and rows that are made now."""
+        measures: dict[Part, Callable[[], Any]] = {
+            "greedy": self.greedy,
+            "samples": self.samples,
+            "groups": self.groups,
+            "forks": self.forks,
+            "cost": self.cost,
+        }
+        return {
+            "name": self.loaded.name,
+            "weights": self.weights,
+            "decoder": self.loaded.decoder,
+            "parameters": self.loaded.parameters,
+            "canvas": self.canvas,
+            "steps": self.usual or self.canvas,
+            "seed": self.settings.seed,
+        } | {part: measures[part]() for part in parts}
+
+    def greedy(self) -> list[Figures]:
+        """Temperature 0: the test split at every pace, then the unseen operations."""
+        s = self.settings
+        asked = [("test", s.problems, steps) for steps in self.paces]
+        asked += [("ood", s.ood, self.usual)] if s.ood else []
+        return [
+            self._described(split, n, steps, 0.0)
+            | solved(self.outcomes(split, n, steps=steps), s.seed)
+            for split, n, steps in asked
+        ]
+
+    def samples(self) -> list[Figures]:
+        """pass@k on the dev split, for each temperature, at the usual pace."""
+        s, steps = self.settings, self.usual
+        found = []
+        for tau in s.temperatures:
+            outcomes = self.outcomes("dev", s.pass_problems, s.pass_samples, tau, steps)
+            described = self._described("dev", s.pass_problems, steps, tau)
+            found.append(described | sampled(outcomes, s.pass_k, s.seed))
+        return found
+
+    def groups(self) -> list[Figures]:
+        """Groups as RL draws them: at temperature 1, at the usual pace and one commit a step."""
+        s = self.settings
+        found = []
+        for steps in dict.fromkeys((self.usual, self.paces[0])):
+            outcomes = self.outcomes("rl", s.group_problems, s.group_samples, 1.0, steps)
+            described = self._described("rl", s.group_problems, steps, 1.0)
+            found.append(described | grouped(outcomes, s.seed))
+        return found
+
+    def forks(self) -> Figures:
+        """Raw entropy at the fork token of each problem, and at the other tokens of its reference."""
+        n, seed = self.settings.fork_problems, self.settings.seed
+        rows = self._kept(name := f"forks-test-seed{seed}")
+        asked = ids("test", seed, n)
+        missing = [index for index in range(n) if index not in rows]
+        known = self.problems.get(asked[index] for index in missing)
+        for done, (index, (problem, _)) in enumerate(zip(missing, known, strict=True), start=1):
+            fork = fork_of(self.loaded, problem, self.canvas)
+            at, others = (None, []) if fork is None else (fork.at, fork.others)
+            row = {"id": problem.id, "signature": problem.signature, "fork": at, "others": others}
+            rows[index] = {"index": index} | row
+            self._keep(name, [rows[index]])
+            self.progress(f"{self.loaded.name} forks", done, len(missing))
+        kept = [rows[index] for index in range(n) if rows[index]["fork"] is not None]
+        forks = [Fork(row["signature"], row["fork"], row["others"]) for row in kept]
+        return {"split": "test", "problems": n} | contrast(forks, seed)
+
+    def cost(self) -> Figures:
+        """Core-seconds a sample of rollouts at temperature 1 that commit one position a step."""
+        s = self.settings
+        rows = self._kept(name := f"cost-{s.cost_rows}-seed{s.seed}")
+        known = self.problems.get(ids("rl", s.seed, s.cost_rows))
+        for index in range(s.cost_repeats):
+            if index not in rows:
+                start = time.process_time()
+                self._programs(known, 1, 1.0, self.paces[0], seed=index)
+                seconds = (time.process_time() - start) / s.cost_rows
+                rows[index] = {"index": index, "seconds": seconds}
+                self._keep(name, [rows[index]])
+        runs = [rows[index]["seconds"] for index in range(s.cost_repeats)]
+        return {"batch": min(s.cost_rows, CAPACITY), "seconds": median(runs), "runs": runs}
+
+    # --- rows ----------------------------------------------------------------------------------
+
+    def outcomes(
+        self, split: str, n: int, samples: int = 1, tau: float = 0.0, steps: int | None = None
+    ) -> list[Outcome]:
+        """Of each of the first ``n`` problems of a split, in order.
+
+        Those that the sandbox failed on are left out; raises SandboxError where it failed on all.
+        """
+        seed = self.settings.seed
+        pace = "usual" if steps is None else f"{steps}steps"
+        name = f"{split}-seed{seed}-{samples}x-tau{tau:g}-{pace}"
+        rows = self._kept(name)
+        asked = ids(split, seed, n)
+        missing = [index for index in range(n) if index not in rows]
+        known = self.problems.get(asked[index] for index in missing)
+        size = max(1, CHUNK // samples)
+        for first in range(0, len(missing), size):
+            title = f"{self.loaded.name} {name}"
+            self.progress(title, n - len(missing) + first, n)
+            chunk = known[first : first + size]
+            written = self._programs(chunk, samples, tau, steps, seed)
+            judged = judge(self.sandbox, chunk, written)
+            fresh = [
+                {"index": index, **asdict(outcome)}
+                for index, outcome in zip(missing[first : first + size], judged, strict=True)
+                if outcome is not None
+            ]
+            self._keep(name, fresh)
+            rows |= {row["index"]: row for row in fresh}
+            self.progress(title, n - len(missing) + first + len(chunk), n)
+        if not rows:
+            raise SandboxError(f"{name}: the sandbox could not check a single one of {n} problems")
+        return [self._outcome(name, rows[index]) for index in range(n) if index in rows]
+
+    def _programs(
+        self,
+        known: Sequence[Known],
+        samples: int,
+        tau: float,
+        steps: int | None,
+        seed: int,
+    ) -> dict[str, list[str]]:
+        config = GenerateConfig(
+            samples=samples, temperature=tau, steps=steps, seed=seed, batch_size=CAPACITY
+        )
+        return programs(complete(self.loaded, [one.problem for one in known], config))
+
+    def _kept(self, name: str) -> dict[int, dict[str, Any]]:
+        return {row["index"]: row for row in read_jsonl(self.folder / f"{name}.jsonl")}
+
+    def _keep(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
+        append_jsonl(self.folder / f"{name}.jsonl", rows)
+
+    def _outcome(self, name: str, row: dict[str, Any]) -> Outcome:
+        try:
+            return Outcome(**{key: row[key] for key in row if key != "index"})
+        except TypeError:
+            file = self.folder / f"{name}.jsonl"
+            raise ResumeError(f"{file}: a row of another form; delete it to measure anew") from None
+
+    def _described(self, split: str, n: int, steps: int | None, tau: float) -> Figures:
+        return {"split": split, "asked": n, "steps": steps or self.canvas, "temperature": tau}

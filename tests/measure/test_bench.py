@@ -1,0 +1,121 @@
+"""Measuring a model: resumption, sizes, refusals. Figures are checked in tests/metrics."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twice import HEAD, RIGHT, twice
+
+from diffucode.errors import ConfigError, PromptError, ResumeError, SandboxError
+from diffucode.execution.sandbox import Sandbox
+from diffucode.generate.settings import GenerateConfig
+from diffucode.generate.stream import Completion
+from diffucode.measure import bench as benches
+from diffucode.measure import problems
+from diffucode.measure.bench import Bench
+from diffucode.measure.samples import complete, programs
+from diffucode.measure.settings import QUICK, Settings
+from diffucode.models.load import find, load
+from diffucode.tasks.problem import Problem
+
+
+@pytest.fixture
+def bench(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr(problems, "made", twice)
+    return Bench.of(find("mini"), "mini", tmp_path, Settings(), sandbox)
+
+
+def test_measuring_goes_on_where_it_was_killed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def killed(_: Any, problems: Sequence[Problem], config: GenerateConfig) -> dict[str, list[str]]:
+        if len(asked) >= 4:
+            raise RuntimeError("killed")
+        asked.extend(problem.id for problem in problems)
+        return {problem.id: [RIGHT] * config.samples for problem in problems}
+
+    monkeypatch.setattr(benches, "CHUNK", 2)
+    monkeypatch.setattr(benches, "complete", killed)
+    monkeypatch.setattr(benches, "programs", dict)
+    with pytest.raises(RuntimeError, match="killed"):
+        bench.outcomes("test", 5, steps=7)
+    del asked[:]
+    outcomes = bench.outcomes("test", 5, steps=7)
+    assert [one.id for one in outcomes] == [f"minicode/test/1/{i}" for i in range(5)]
+    assert all(one.plus == one.n == 1 for one in outcomes)
+    assert asked == ["minicode/test/1/4"]
+    del asked[:]
+    assert len(bench.outcomes("test", 6, steps=7)) == 6  # more problems extend fewer
+    assert len(bench.outcomes("test", 3, steps=7)) == 3
+    assert asked == ["minicode/test/1/5"]
+    bench.outcomes("test", 1, steps=8)  # another pace is another measurement
+    assert asked == ["minicode/test/1/5", "minicode/test/1/0"]
+
+
+def test_nothing_that_could_be_checked_is_an_error(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(benches, "complete", lambda *_: {})
+    monkeypatch.setattr(benches, "programs", dict)
+    monkeypatch.setattr(benches, "judge", lambda _, known, programs: [None] * len(known))
+    with pytest.raises(SandboxError, match="not check a single one of 2"):
+        bench.outcomes("test", 2, steps=7)
+
+
+def test_rows_of_another_form_are_named(bench: Bench) -> None:
+    bench.folder.mkdir(parents=True)
+    (bench.folder / "test-seed1-1x-tau0-7steps.jsonl").write_text('{"index": 0, "solved": 1}\n')
+    with pytest.raises(ResumeError, match=r"7steps\.jsonl: a row of another form; delete it"):
+        bench.outcomes("test", 1, steps=7)
+
+
+def test_other_weights_have_rows_of_their_own(
+    bench: Bench, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    other = Bench.of(find("mini-ar"), "mini", tmp_path, Settings(), sandbox)
+    assert other.folder != bench.folder
+    assert other.loaded.name == bench.loaded.name == "mini"
+
+
+def test_paces(bench: Bench, sandbox: Sandbox, tmp_path: Path) -> None:
+    canvas = bench.canvas
+    assert bench.paces == (canvas, canvas // 2, canvas // 4)
+    assert bench.usual == bench.loaded.steps
+    ar = Bench.of(find("mini-ar"), "mini-ar", tmp_path, Settings(), sandbox)
+    assert (ar.paces, ar.usual) == ((None,), None)
+
+
+def test_a_prompt_over_the_limit_cannot_be_measured() -> None:
+    long = replace(twice().problem, prompt=HEAD + "    # and so on\n" * 200)
+    with pytest.raises(PromptError, match=r"mini: minicode/test/1/0: .* over the model's limit"):
+        list(complete(load("mini"), [long], GenerateConfig()))
+
+
+def test_programs_stand_in_the_order_of_their_samples() -> None:
+    config = GenerateConfig(samples=3, temperature=1.0, max_new_tokens=8, batch_size=4)
+    asked = [twice(id).problem for id in ("a", "b")]
+    done = list(complete(load("mini-ar"), asked, config))
+    found = programs(reversed(done))
+    assert found.keys() == {"a", "b"}
+    for one in done:
+        assert isinstance(one, Completion)
+        assert found[one.id][one.sample] == one.program
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"pass_samples": 8}, "pass_k=64 of pass_samples=8"),
+        ({"problems": 0}, "problems: expected at least 1, got 0"),
+        ({"cost_repeats": 0}, "cost_repeats: expected at least 1"),
+        ({"ood": -1}, "ood: expected at least 0, got -1"),
+    ],
+)
+def test_impossible_sizes_are_refused(sizes: dict[str, int], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Settings(**sizes)  # type: ignore[arg-type]
+    assert replace(QUICK, ood=0).ood == 0
