@@ -22,7 +22,7 @@ def a_run(folder: Path, scores: dict[int, float]) -> None:
 
 def test_checkpoints_are_picked_by_the_rules(tmp_path: Path) -> None:
     a_run(tmp_path / "mini", {100: 0.1, 200: 0.2, 300: 0.4, 400: 0.45, 500: 0.46})
-    a_run(tmp_path / "mini-ar", {10: 0.2, 20: 0.43, 30: 0.5, 40: 0.51, 50: 0.9})
+    a_run(tmp_path / "mini-ar", {10: 0.2, 20: 0.43, 30: 0.52, 40: 0.5, 50: 0.9})
     exact = {"step-100": 0.05, "step-200": 0.24, "step-300": 0.4, "step-400": 0.47}
     exact |= {"step-10": 0.1, "step-20": 0.47, "step-30": 0.52, "step-40": 0.5, "step-50": 0.9}
     exact |= {"step-500": 0.5, "model": 0.5}
@@ -40,6 +40,12 @@ def test_the_last_checkpoint_is_no_weaker_model(tmp_path: Path) -> None:
     picks = pick(tmp_path, lambda folder: exact[folder.name])
     assert picks["mini-45"].folder.name == "step-100"
     assert picks["mini-ar-matched"].folder.name == "step-10"  # none within 2 points: the nearest
+
+
+def test_only_checkpoints_that_were_kept_count(tmp_path: Path) -> None:
+    a_run(tmp_path, {100: 0.1, 200: 0.45})
+    (tmp_path / "kept" / "step-100").rmdir()
+    assert logged(tmp_path) == {200: 0.45}
 
 
 def test_runs_without_checkpoints_are_refused(tmp_path: Path) -> None:
