@@ -31,6 +31,7 @@ from dataclasses import dataclass, field
 from itertools import chain, repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 import torch
 from accelerate import Accelerator
@@ -41,7 +42,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from transformers.utils import logging
 
 from diffucode import config as configs
-from diffucode.data.batches import Batch, Batches, Objective, SpecialIds, Weighting
+from diffucode.data.batches import Batch, Batches, Objective, SpecialIds, Weighting, padded
 from diffucode.data.packed import Example, Packed, pack
 from diffucode.data.tokenizer import train_tokenizer
 from diffucode.errors import ConfigError, DiffucodeError
@@ -66,6 +67,7 @@ CHUNK = 500
 """Examples that a process makes at a time."""
 TOKENIZER_TEXTS = 20_000
 """Examples that the tokenizer learns from."""
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,10 @@ class Pretrain:
     decay: float = 1.0
     """Last share of the steps, over which the rates fall linearly to 0. A model saved in mid-run has not
     seen that fall, and is worse for it."""
+    precision: Literal["fp32", "bf16"] = "bf16"
+    """What matrices are multiplied in. Weights, optimisers, the residual stream, statistics and the loss
+    are fp32 in either case. bf16 is faster where the processor has instructions for it (x86:
+    avx512_bf16 or AMX), and slower elsewhere."""
     muon_rate: float = 0.02
     adam_rate: float = 3e-3
     threads: int = 1
@@ -203,16 +209,25 @@ def batches_of(settings: Pretrain, data: Packed, tokenizer: PreTrainedTokenizerF
 class Loss(nn.Module):
     """Batch to loss in one forward, so that DDP's hooks hold; the head reads scored positions only."""
 
-    def __init__(self, model: Qwen3ForCausalLM, causal: bool) -> None:
+    def __init__(
+        self, model: Qwen3ForCausalLM, causal: bool, dtype: torch.dtype = torch.float32
+    ) -> None:
         super().__init__()
-        self.model, self.causal = model, causal
+        self.model, self.causal, self.dtype = model, causal, dtype
 
     def forward(self, batch: Batch, see_LL: Tensor | None = None) -> Tensor:
         tokens_BL, real_BL, row_N, col_N, target_N, weight_N = batch
         hidden_Nd = hidden_at(
-            self.model, tokens_BL, real_BL, row_N, col_N, causal=self.causal, see_LL=see_LL
+            self.model,
+            tokens_BL,
+            real_BL,
+            row_N,
+            col_N,
+            causal=self.causal,
+            see_LL=see_LL,
+            dtype=self.dtype,
         )
-        logits_NV = self.model.lm_head(hidden_Nd)
+        logits_NV = F.linear(hidden_Nd, self.model.lm_head.weight.to(self.dtype)).float()
         return (weight_N * F.cross_entropy(logits_NV, target_N, reduction="none")).sum()
 
 
@@ -407,7 +422,9 @@ def pretrain(settings: Pretrain) -> Path:
     if main:
         run.rewind(done)
     watch = Watch.of(settings, run) if main else None
-    loss_of, *prepared = accelerator.prepare(Loss(model, settings.objective == "ar"), *optimizers)
+    loss_of, *prepared = accelerator.prepare(
+        Loss(model, settings.objective == "ar", DTYPES[settings.precision]), *optimizers
+    )
 
     total = torch.zeros((), device=accelerator.device)
     with bar(settings.objective, main) as progress:
@@ -450,7 +467,7 @@ def backward(
     for part in parts:
         # Processes exchange gradients once a step, in the last backward pass.
         with nullcontext() if part is parts[-1] else accelerator.no_sync(loss_of):
-            loss = loss_of(Batch._make(x.to(device) for x in part), see_LL)
+            loss = loss_of(Batch._make(x.to(device) for x in padded(part)), see_LL)
             # DDP averages gradients over processes; the weights already sum over all of them.
             accelerator.backward(loss * accelerator.num_processes)
         total += loss.detach()

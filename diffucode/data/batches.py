@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from diffucode.data.packed import Packed
 from diffucode.errors import ConfigError
@@ -184,6 +185,17 @@ def causal_batch(
     row_N, col_N = (real_BL & (column_L >= prompt_B[:, None])).nonzero()
     target_N = tokens_BL[row_N, col_N]
     return _batch(tokens_BL, real_BL, row_N, col_N - 1, target_N, np.full(len(row_N), 1 / targets))
+
+
+def padded(batch: Batch) -> Batch:
+    """The same rows and loss in one of few shapes: L a multiple of 8, N of 64.
+
+    Kernels of bfloat16 products are made at their first use for every shape, which costs about as much
+    as using them. An added position has weight 0.
+    """
+    more_L, more_N = -batch.tokens_BL.shape[1] % 8, -len(batch.row_N) % 64
+    more = (more_L, more_L, more_N, more_N, more_N, more_N)
+    return Batch._make(F.pad(x, (0, n)) for x, n in zip(batch, more, strict=True))
 
 
 def _batch(*arrays: np.ndarray) -> Batch:

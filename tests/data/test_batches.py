@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffucode.data.batches import Batch, Batches, SpecialIds, causal_batch, masked_batch
+from diffucode.data.batches import Batch, Batches, SpecialIds, causal_batch, masked_batch, padded
 from diffucode.data.packed import Packed
 from diffucode.errors import ConfigError
 
@@ -61,6 +61,18 @@ def test_the_causal_batch_by_hand() -> None:
     assert batch.col_N.tolist() == [1, 2, 3, 0, 1]
     assert batch.target_N.tolist() == [20, 21, 0, 22, 0]
     assert batch.weight_N.tolist() == pytest.approx([0.2] * 5)
+
+
+def test_padding_adds_only_weightless_positions() -> None:
+    batch = batches(data(24), rows=4).at(0)[0]
+    more, n, length = padded(batch), len(batch.row_N), batch.tokens_BL.shape[1]
+    assert more.tokens_BL.shape[1] % 8 == 0 == len(more.row_N) % 64
+    assert not more.real_BL[:, length:].any() and not more.weight_N[n:].any()
+    for old, new in zip(batch[2:], more[2:], strict=True):
+        assert torch.equal(new[:n], old)
+    for old, new in zip(batch[:2], more[:2], strict=True):
+        assert torch.equal(new[:, :length], old)
+    assert all(map(torch.equal, padded(more), more))
 
 
 def scored(parts: list[Batch]) -> list[tuple[float, ...]]:
