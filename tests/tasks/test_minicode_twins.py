@@ -8,7 +8,7 @@ import pytest
 
 from diffucode.tasks import minicode
 from diffucode.tasks.minicode import splits
-from diffucode.tasks.minicode.compose import BANDS, DOMAINS, Composition, draw
+from diffucode.tasks.minicode.compose import BANDS, DOMAINS, draw
 from diffucode.tasks.minicode.disjoint import Mark, fingerprint, kinds, marks, meet
 from diffucode.tasks.minicode.draws import of, prompt
 from diffucode.tasks.minicode.lower import solutions
@@ -16,26 +16,12 @@ from diffucode.tasks.problem import Problem, Reference
 
 Marked = list[tuple[str, list[Mark]]]
 FRESH, AT_ONCE = 10_000, 250
-UNSEEN = 0.08
-"""Share of the fresh ones that hold an unseen operation, and so belong to ood."""
+UNSEEN = 0.5
+"""Share of the draws with an unseen operation; most of them do not fall into ood."""
 
 
 def marked(problems: list[Problem]) -> Marked:
     return [(p.id, marks(p)) for p in problems]
-
-
-def home(composition: Composition) -> str | None:
-    """The split that may ask for a composition, or None; the chances of its being drawn apart."""
-    split = splits.character(composition).split
-    wanted = (
-        split != ""
-        and splits.right_body(composition) is not None
-        and splits.sound(composition)
-        and splits.telling(composition)
-        and splits.settled(composition, split)
-        and (split == "train" or splits.distinct(composition))
-    )
-    return split if wanted else None
 
 
 def fresh(seed: int) -> Marked:
@@ -45,8 +31,10 @@ def fresh(seed: int) -> Marked:
     while len(found) < AT_ONCE:
         unseen = rng.random() < UNSEEN
         c = draw(rng, rng.choice(DOMAINS), rng.choice(BANDS), unseen=unseen)
-        if (split := home(c)) is None:
+        split = splits.character(c).split
+        if not (split and splits.sound(c) and (settled := splits.settle(c, rng))):
             continue
+        c = settled
         references = tuple(
             Reference(s.body, s.algorithm, s.rate, not s.flawed) for s in solutions(c, "f")
         )
@@ -58,19 +46,17 @@ def fresh(seed: int) -> Marked:
 
 
 def test_the_fresh_ones_are_chosen_as_problems_are(problems: dict[str, list[Problem]]) -> None:
-    """``home`` says what ``draws`` decides: every drawn problem is at home in its split."""
+    """Drawn problems satisfy what the fresh ones are chosen by."""
     for split, drawn in problems.items():
         for p in drawn[:25]:
             c = of(p.id).composition
-            assert home(c) == split
+            assert splits.character(c).split == split
+            assert splits.sound(c) and splits.fits(c)
             assert (c.signature, c.kinds) == (p.signature, kinds(p))
             assert splits.fingerprint(c) == fingerprint(p)
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True, reason="a dozen in 10,000 are twins only with the constants they have"
-)
 def test_splits_share_nothing_over_drawn_and_ten_thousand_fresh_problems(
     problems: dict[str, list[Problem]], pool: Executor
 ) -> None:
@@ -122,7 +108,7 @@ def test_planted_behaviour_is_found(apart: list[Problem]) -> None:
 
 
 def test_planted_syntax_is_found(apart: list[Problem]) -> None:
-    """A wrong reference that is spelled like a right one elsewhere, by other names."""
+    """A rare reference that is spelled like one elsewhere, by other names."""
     for one, other in zip(apart, apart[::-1], strict=True):
         if kinds(one) != kinds(other) or len(kinds(one)) > 1:
             continue
@@ -136,7 +122,7 @@ def test_planted_syntax_is_found(apart: list[Problem]) -> None:
             references=(
                 Reference(f"    return {argument}\n", "builtin", 0.6, True),
                 Reference(
-                    one.reference.replace(one.entry_point + "(", "renamed("), "sort", 0.4, False
+                    one.reference.replace(one.entry_point + "(", "renamed("), "sort", 0.4, True
                 ),
             ),
         )

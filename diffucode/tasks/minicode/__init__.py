@@ -87,7 +87,7 @@ def _problem(drawn: draws.Drawn) -> Problem:
                 s.body,
                 s.algorithm,
                 s.rate,
-                not s.flawed or splits.run(composition, s.body) == right,
+                not s.flawed or splits.agrees(composition, s.body, right),
             )
             for s in drawn.solutions
         ),

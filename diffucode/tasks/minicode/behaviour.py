@@ -24,13 +24,26 @@ def function(program: str, name: str) -> Callable[..., Any]:
 
 def outcomes(call: Callable[..., Any], inputs: Iterable[tuple[Any, ...]]) -> list[Any]:
     """The value for each input, or ``FAILED``. Inputs are copied: a call may change its arguments."""
-    found: list[Any] = []
-    for given in marshal.loads(marshal.dumps(tuple(inputs))):  # ten times faster than deepcopy
-        try:
-            found.append(call(*given))
-        except Exception:
-            found.append(FAILED)
-    return found
+    return [_outcome(call, given) for given in _copies(inputs)]
+
+
+def agree(call: Callable[..., Any], inputs: Iterable[tuple[Any, ...]], wanted: list[Any]) -> bool:
+    """Whether ``outcomes`` are those; ends at the first other one."""
+    return all(
+        _outcome(call, given) == value for given, value in zip(_copies(inputs), wanted, strict=True)
+    )
+
+
+def _copies(inputs: Iterable[tuple[Any, ...]]) -> Iterable[tuple[Any, ...]]:
+    copies: tuple[tuple[Any, ...], ...] = marshal.loads(marshal.dumps(tuple(inputs)))
+    return copies  # ten times faster than deepcopy
+
+
+def _outcome(call: Callable[..., Any], given: tuple[Any, ...]) -> Any:
+    try:
+        return call(*given)
+    except Exception:
+        return FAILED
 
 
 def digest(values: list[Any]) -> str:

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from random import Random
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from diffucode.tasks.minicode.language import Each, Fold, Keep, Operation, Source, Whole
-from diffucode.tasks.minicode.operations import EACHES, FOLDS, KEEPS, SOURCES, WHOLES
+from diffucode.tasks.minicode.operations import ALL
 
 _Operation = TypeVar("_Operation", bound=Operation)
 
 DOMAINS = ("numbers", "lists", "strings", "dictionaries", "grids")
 BANDS = (1, 2, 3, 4, 5)
-FOLDED = 0.75
+FOLDED = 0.65
 """Share of compositions with a view of elements and a fold."""
 STATEFUL = 0.25
 """Share of folds over at least two pieces that carry state."""
@@ -33,6 +34,8 @@ GUESTS: dict[str, tuple[str, ...]] = {
 """Whose operations a domain uses beside its own and the shared ones, on kinds that it arrives at."""
 OWN = 0.5
 """How often an operation must be the domain's own, where there is one."""
+ARGUED = 0.25
+"""Share of compositions with a number among their constants that take it as a second argument."""
 STARTS: dict[str, tuple[str, ...]] = {
     "numbers": ("int",),
     "lists": ("ints",),
@@ -207,7 +210,8 @@ class Refused(Exception):
 def draw(
     rng: Random, domain: str, band: int, unseen: bool = False, trap: bool | None = None
 ) -> Composition:
-    """A random composition of a domain and band; with ``unseen`` it holds an operation kept for that.
+    """A random composition of a domain and band, with standard constants; with ``unseen`` it holds an
+    operation kept for that.
 
     ``trap`` says whether its fork may have a flawed algorithm; whether that misses a case here is another
     question (no loss of negatives where there are none).
@@ -235,7 +239,7 @@ class _Draw:
     def composition(self) -> Composition:
         rng = self.rng
         start = rng.choice(STARTS[self.domain])
-        pieces = self.band + 1 if self.band < 5 else rng.choice((6, 6, 7))
+        pieces = self.band + 1
         if self.band == 1 and rng.random() < 0.1:
             pieces = 1
         kind, source, fold = start, None, None
@@ -247,17 +251,14 @@ class _Draw:
             outer = left - inner
             n_before = rng.randint(0, min(2, outer))
             before, kind = self.wholes(kind, n_before)
-            source = Step(self.pick([s for s in SOURCES if s.takes == kind]))
+            source = Step(self.pick(_taking(Source, kind)))
             elementwise, element = self.middle(source.operation.gives, inner)  # type: ignore[union-attr]
             mapped = any(not _is_keep(s) for s in elementwise)
             fold = self.step(
                 [
                     f
-                    for f in FOLDS
-                    if element in f.takes
-                    and f.state == state
-                    and (f.maps or not mapped)
-                    and self.may(f)
+                    for f in _taking(Fold, element)
+                    if f.state == state and (f.maps or not mapped) and self.may(f)
                 ]
             )
             after, _ = self.wholes(folded(fold.operation, element), outer - n_before)  # type: ignore[arg-type]
@@ -274,7 +275,7 @@ class _Draw:
             fold,
             tuple(after),
         )
-        return self.with_argument(composition)
+        return composition
 
     def may(self, fork: Fold | Whole) -> bool:
         return self.trap is None or bool(fork.flawed) == self.trap
@@ -284,9 +285,7 @@ class _Draw:
         steps = []
         for i in range(n):
             free = not fork or i < n - 1
-            steps.append(
-                self.step([w for w in WHOLES if w.takes == kind and (free or self.may(w))])
-            )
+            steps.append(self.step([w for w in _taking(Whole, kind) if free or self.may(w)]))
             kind = steps[-1].operation.gives  # type: ignore[union-attr]
         return steps, kind
 
@@ -301,8 +300,7 @@ class _Draw:
                 weight_left -= 3 if deep else 2
                 continue
             mapped = any(not _is_keep(s) for s in steps)
-            keeps = [k for k in KEEPS if k.takes == kind]
-            eaches = [e for e in EACHES if e.takes == kind]
+            keeps, eaches = _taking(Keep, kind), _taking(Each, kind)
             options = eaches if (mapped and roll > 0.15) or roll > 0.5 else keeps
             steps.append(self.step(options or keeps or eaches))
             kind = gives(steps[-1], kind)
@@ -310,16 +308,14 @@ class _Draw:
         return steps, kind
 
     def branch(self, deep: bool) -> Branch:
-        test = self.step([k for k in KEEPS if k.takes == "int"])
-        pool = [e for e in EACHES if e.takes == "int" and e.gives == "int"]
+        test = self.step(_taking(Keep, "int"))
+        pool = [e for e in _taking(Each, "int") if e.gives == "int"]
         then = self.step(pool)
         other = self.branch(False) if deep else self.step(pool)
         return Branch(test, then, other)
 
     def step(self, options: Sequence[Keep | Each | Fold | Whole]) -> Step:
-        operation = self.pick(options)
-        constants = () if isinstance(operation, Source) else operation.constants
-        return Step(operation, self.rng.choice(constants) if constants else "")
+        return standard(Step(self.pick(options)))
 
     def pick(self, options: Sequence[_Operation]) -> _Operation:
         """One of the options that still fits; its family is spent."""
@@ -344,31 +340,76 @@ class _Draw:
         self.extra = self.extra or getattr(chosen, "extra", "")
         return chosen
 
-    def with_argument(self, composition: Composition) -> Composition:
-        """One constant in five compositions becomes the second argument ``k``."""
-        numeric = [s for s in composition.steps if s.constant.isdigit()]
-        if composition.extra or not numeric or self.rng.random() > 0.25:
-            return composition
-        return substitute(composition, self.rng.choice(numeric), "k")
+
+@cache
+def _taking(sort: type[_Operation], kind: str) -> tuple[_Operation, ...]:
+    """The operations of a sort on values or elements of a kind."""
+    return tuple(
+        o
+        for o in ALL
+        if isinstance(o, sort) and (kind in o.takes if isinstance(o, Fold) else kind == o.takes)
+    )
+
+
+def singles() -> list[Composition]:
+    """Every operation alone that may stand alone: whole-value steps, and folds of an untouched view."""
+    found = []
+    for start in dict.fromkeys(kind for kinds in STARTS.values() for kind in kinds):
+        folds = [
+            (Step(source), standard(Step(fold)))
+            for source in _taking(Source, start)
+            for fold in _taking(Fold, source.gives)
+        ]
+        alone = [((standard(Step(whole)),), None, None) for whole in _taking(Whole, start)]
+        for before, source, fold in (*alone, *(((), *pair) for pair in folds)):
+            one = Composition("", start, NAMES[start][0], before, source, (), fold, ())
+            if one.weight == 1:
+                found.append(one)
+    return found
+
+
+def standard(step: Step) -> Step:
+    """The step with the standard one of its constants."""
+    constants = choices(step)
+    return replace(step, constant=constants[len(constants) // 2]) if constants else step
+
+
+def choices(step: Step) -> tuple[str, ...]:
+    """The constants that a step may have."""
+    return () if isinstance(step.operation, Source) else step.operation.constants
+
+
+def varied(composition: Composition, rng: Random) -> Composition:
+    """The composition with constants drawn anew; in one of four a numeric one becomes the argument ``k``."""
+
+    def change(step: Step) -> Step:
+        constants = choices(step)
+        return replace(step, constant=rng.choice(constants)) if constants else step
+
+    drawn = transform(composition, change)
+    numeric = [s for s in drawn.steps if s.constant.isdigit()]
+    if drawn.extra or not numeric or rng.random() > ARGUED:
+        return drawn
+    return substitute(drawn, rng.choice(numeric), "k")
 
 
 def substitute(composition: Composition, step: Step, constant: str) -> Composition:
     """The composition with another constant at one step."""
-
-    def change(s: Step | Branch) -> Step | Branch:
-        if isinstance(s, Branch):
-            return Branch(change(s.test), change(s.then), change(s.other))  # type: ignore[arg-type]
-        return replace(s, constant=constant) if s is step else s
-
-    return transform(composition, change)
+    return transform(composition, lambda s: replace(s, constant=constant) if s is step else s)
 
 
-def transform(composition: Composition, change: Callable[[Any], Any]) -> Composition:
-    """The composition with every step passed through ``change``."""
+def transform(composition: Composition, change: Callable[[Step], Step]) -> Composition:
+    """The composition with every step but the view passed through ``change``."""
+
+    def inside(step: Step | Branch) -> Step | Branch:
+        if isinstance(step, Step):
+            return change(step)
+        return Branch(change(step.test), change(step.then), inside(step.other))
+
     return replace(
         composition,
         before=tuple(map(change, composition.before)),
-        elementwise=tuple(map(change, composition.elementwise)),
+        elementwise=tuple(map(inside, composition.elementwise)),
         fold=change(composition.fold) if composition.fold else None,
         after=tuple(map(change, composition.after)),
     )

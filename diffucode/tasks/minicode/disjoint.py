@@ -1,8 +1,8 @@
 """The check that splits are apart: nothing in one computes or spells what stands in another.
 
 Two problems are twins when they share a signature (what they compose, constants aside), a behaviour (what
-the reference returns on the common probes) or the canonical syntax of any reference. Inside a split twins
-are welcome.
+the reference returns on the common probes) or the canonical syntax of any right reference. Inside a split
+twins are welcome.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def meet(marked: Iterable[tuple[str, Sequence[Mark]]]) -> list[Twin]:
 
 def marks(problem: Problem) -> list[Mark]:
     """What no problem of another split may share."""
-    programs = (canonical(problem.prompt + r.body) for r in problem.references)
+    programs = (canonical(problem.prompt + r.body) for r in problem.references if r.correct)
     return [
         ("signature", problem.signature),
         ("behaviour", fingerprint(problem)),

@@ -10,7 +10,7 @@ from diffucode.tasks.minicode import phrasing, splits
 from diffucode.tasks.minicode.compose import BANDS, DOMAINS, Composition, draw
 from diffucode.tasks.minicode.lower import Solution, solutions, written
 
-TRAPS = 0.22
+TRAPS = 0.27
 """Share of traps asked for above the first band, which has none."""
 FORKED = 3
 PLAIN = 0.4
@@ -80,15 +80,11 @@ def _composition(rng: Random, split: str, band: int, domain: str) -> Composition
     while True:
         flawed = trap or (None if rng.random() < 0.1 else False)
         composition = draw(rng, domain, band, unseen=split == "ood", trap=flawed)
-        flaws = [flawed for _, _, flawed in written(composition, "f")]
-        if all(flaws) or (len(flaws) < FORKED and rng.random() > PLAIN):
-            continue
         character = splits.character(composition)
-        if character.split != split or character.trap != trap or not splits.sound(composition):
+        if character.split != split or character.trap != trap:
             continue
-        if (
-            splits.telling(composition)
-            and splits.settled(composition, split)
-            and (split == "train" or splits.distinct(composition))
-        ):
-            return composition
+        flaws = [flawed for _, _, flawed in written(composition, "f")]
+        if len(flaws) < FORKED and rng.random() > PLAIN:
+            continue
+        if splits.sound(composition) and (settled := splits.settle(composition, rng)):
+            return settled

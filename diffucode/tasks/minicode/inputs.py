@@ -78,7 +78,9 @@ def _int(rng: Random) -> int:
     roll = rng.random()
     if roll < 0.08:
         return rng.randint(-20, -1)
-    return rng.randint(0, 40) if roll < 0.65 else rng.randint(41, 300)
+    if roll < 0.65:
+        return rng.randint(0, 40)
+    return rng.randint(41, 120) if roll < 0.9 else rng.randint(121, 300)
 
 
 def _value(rng: Random) -> Callable[[], int]:

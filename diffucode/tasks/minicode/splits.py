@@ -2,9 +2,9 @@
 
 Twins, problems that compute the same function, must never stand in different splits. So the split is a
 hash of *behaviour*: of what the composition, with standard constants, computes on common probes. Whatever
-structure two compositions have, if they behave alike there they share a split; their constants then vary
-inside it. The behaviour hashed is that of the most frequent algorithm, so that a fork whose usual
-algorithm misses a case stands beside the plain operation that this algorithm computes.
+structure two compositions have, if they behave alike there they share a split. A problem with other
+constants is let through only where its own behaviour hashes to the same split, so that constants with
+which a step does nothing, or two steps commute, make no twins either.
 
 A composition is refused when a step changes nothing (it would be a twin of a shorter one), when nearly
 all probes agree, or when it computes what one operation alone does. Single operations are taught in
@@ -22,22 +22,26 @@ from typing import Any, NamedTuple, TypeVar
 
 from diffucode.tasks.minicode import behaviour, inputs
 from diffucode.tasks.minicode.compose import (
-    DOMAINS,
+    NAMES,
     Branch,
     Composition,
     Step,
-    draw,
+    choices,
+    singles,
+    standard,
     substitute,
     transform,
+    varied,
 )
 from diffucode.tasks.minicode.language import Each, Whole
-from diffucode.tasks.minicode.lower import solutions, written
-from diffucode.tasks.minicode.operations import FOLDS
+from diffucode.tasks.minicode.lower import written
 
 _T = TypeVar("_T")
 
 SPLITS = ("train", "rl", "dev", "test", "ood")
-SHARES = {"train": 0.72, "rl": 0.10, "dev": 0.08, "test": 0.10}
+SHARES = {"train": 0.46, "rl": 0.15, "dev": 0.14, "test": 0.15, "ood": 0.10}
+TRIES = 24
+"""Draws of constants for a composition before it is given up."""
 LEAST_OUTCOMES = 8
 LEAST_VERDICTS = 8
 """How often, of all probes, a yes-or-no problem must say each."""
@@ -50,6 +54,9 @@ class Character(NamedTuple):
     split: str
     trap: bool
     """The most frequent algorithm is wrong on some probe."""
+
+
+REFUSED = Character("", False)
 
 
 def character(composition: Composition) -> Character:
@@ -71,20 +78,14 @@ def _known(known: dict[str, _T], composition: Composition, find: Callable[[Compo
     if signature not in known:
         if len(known) > 1_000_000:
             known.clear()
-        known[signature] = find(standard(composition))
+        known[signature] = find(plain(composition))
     return known[signature]
 
 
-def standard(composition: Composition) -> Composition:
-    """The composition with the standard constant at every step."""
-
-    def change(step: Step | Branch) -> Step | Branch:
-        if isinstance(step, Branch):
-            return Branch(change(step.test), change(step.then), change(step.other))  # type: ignore[arg-type]
-        constants = getattr(step.operation, "constants", ())
-        return replace(step, constant=constants[len(constants) // 2]) if constants else step
-
-    return transform(composition, change)
+def plain(composition: Composition) -> Composition:
+    """The composition with standard constants and, lest a program be too long with it, the longest name."""
+    longest = max(NAMES[composition.start], key=len)
+    return replace(transform(composition, standard), argument=longest)
 
 
 def program(composition: Composition, body: str, name: str = "f") -> str:
@@ -95,6 +96,12 @@ def run(composition: Composition, body: str, given: Any = None) -> list[Any]:
     """Outcomes of a body on the probes of its argument kinds (or on ``given`` inputs)."""
     call = behaviour.function(program(composition, body), "f")
     return behaviour.outcomes(call, inputs.probes(composition.kinds) if given is None else given)
+
+
+def agrees(composition: Composition, body: str, wanted: list[Any]) -> bool:
+    """Whether ``run`` on the common probes gives that."""
+    call = behaviour.function(program(composition, body), "f")
+    return behaviour.agree(call, inputs.probes(composition.kinds), wanted)
 
 
 def right_body(composition: Composition) -> str | None:
@@ -114,15 +121,6 @@ def answers(composition: Composition) -> list[Any]:
     return run(composition, body)
 
 
-def _twin_of_single(composition: Composition) -> bool:
-    """Whether, with the constants it has, the composition computes what one operation alone does."""
-    return any(
-        _digest(composition, run(composition, s.body)) in _singles()
-        for s in solutions(composition, "f")
-        if composition.weight > 1
-    )
-
-
 def _digest(composition: Composition, outcomes: list[Any]) -> str:
     return behaviour.digest([composition.kinds, *outcomes])
 
@@ -130,83 +128,51 @@ def _digest(composition: Composition, outcomes: list[Any]) -> str:
 def _examine(composition: Composition) -> Character:
     body = right_body(composition)
     if body is None:
-        return Character("", False)
+        return REFUSED
     right = run(composition, body)
-    first = next(text for _, text, _ in written(composition, "f"))
-    usual = right if first == body else run(composition, first)
-    if any(s.operation.unseen for s in composition.steps):
-        split = "ood"
-    elif composition.weight == 1:
-        split = "train"
-    else:
-        split = _split(composition, first, usual)
-        if {_digest(composition, usual), _digest(composition, right)} & _singles():
-            return Character("", False)
     answered = [o for o in right if o is not behaviour.FAILED]
     if dull(composition, answered) or len(right) - len(answered) > MOST_FAILURES:
-        return Character("", False)
-    return Character(split, usual != right)
+        return REFUSED
+    first = next(text for _, text, _ in written(composition, "f"))
+    trap = first != body and not agrees(composition, first, right)
+    unseen = any(s.operation.unseen for s in composition.steps)
+    if composition.weight == 1 and not unseen:
+        return Character("train", trap)
+    split = _named(composition, right)
+    if (split == "ood") != unseen or _digest(composition, right) in _singles():
+        return REFUSED
+    return Character(split, trap)
 
 
-def telling(composition: Composition) -> bool:
-    """Whether the composition with the constants it has returns enough different values."""
-    right = [value for value in answers(composition) if value is not behaviour.FAILED]
-    return not dull(composition, right)
+def settle(composition: Composition, rng: Random) -> Composition | None:
+    """The composition with constants of its own that it ``fits`` with; None where no draw of them does."""
+    for _ in range(TRIES if any(map(choices, composition.steps)) else 1):
+        candidate = varied(composition, rng)
+        if fits(candidate):
+            return candidate
+    return None
 
 
-def distinct(composition: Composition) -> bool:
-    """Whether, with the constants it has, every step matters and no operation alone does the same."""
-    return _matters(composition) and not _twin_of_single(composition)
-
-
-def settled(composition: Composition, split: str) -> bool:
-    """Whether close relatives that, with these constants, compute the same stand in the same split.
-
-    Relatives exchange two neighbouring steps; those of a trap also take another fold (no loss of repeats
-    where there are none), since a trap's split is chosen by what its usual algorithm does.
-    """
-    right = answers(composition)
-    relatives = _swapped(composition)
-    if composition.fold and composition.fold.operation.flawed:  # type: ignore[union-attr]
-        relatives += _refolded(composition)
-    for relative in relatives:
-        body = right_body(relative)
-        if (
-            body is not None
-            and run(relative, body) == right
-            and character(relative).split not in ("", split)
-        ):
-            return False
-    return True
-
-
-def _refolded(composition: Composition) -> list[Composition]:
-    """The composition with each other fold of the same result that needs no constant."""
-    fold = composition.fold.operation  # type: ignore[union-attr]
-    mapped = any(
-        not isinstance(e, Step) or isinstance(e.operation, Each) for e in composition.elementwise
-    )
-    return [
-        replace(composition, fold=Step(other))
-        for other in FOLDS
-        if other.name != fold.name
-        and composition.element in other.takes
-        and other.gives == fold.gives  # type: ignore[union-attr]
-        and not other.constants
-        and (other.maps or not mapped)
-    ]
-
-
-def _swapped(composition: Composition) -> list[Composition]:
-    """The composition with two neighbouring steps exchanged, where kinds allow it."""
-    found = []
-    for place in ("before", "elementwise", "after"):
-        steps: tuple[Step | Branch, ...] = getattr(composition, place)
-        for i in range(len(steps) - 1):
-            if all(_keeps_kind(step) for step in steps[i : i + 2]):
-                exchanged = (*steps[:i], steps[i + 1], steps[i], *steps[i + 2 :])
-                found.append(_placed(composition, place, exchanged))
-    return found
+def fits(composition: Composition) -> bool:
+    """Whether, with the constants it has, the composition has the character that its signature promises,
+    returns enough different values, and (but for train) every step matters and no operation alone does the
+    same."""
+    split, trap = character(composition)
+    body = right_body(composition)
+    if body is None:  # long constants made it too long
+        return False
+    right = run(composition, body)
+    if dull(composition, [value for value in right if value is not behaviour.FAILED]):
+        return False
+    unnamed = composition.weight == 1 and split == "train"
+    if not unnamed and _named(composition, right) != split:
+        return False
+    first = next(text for _, text, _ in written(composition, "f"))
+    if (first != body and not agrees(composition, first, right)) != trap:
+        return False
+    if split == "train":
+        return True
+    return _digest(composition, right) not in _singles() and _matters(composition)
 
 
 def _placed(composition: Composition, place: str, steps: tuple[Step | Branch, ...]) -> Composition:
@@ -220,27 +186,30 @@ def _keeps_kind(step: Step | Branch) -> bool:
 
 
 def dull(composition: Composition, found: list[Any]) -> bool:
-    """Whether too few different answers occur to tell programs apart."""
+    """Whether too few different answers occur to tell programs apart, or some cannot be written down."""
     if composition.gives == "bool":
         return min(found.count(True), found.count(False)) < LEAST_VERDICTS
-    return len(set(map(repr, found))) < LEAST_OUTCOMES
+    try:
+        return len(set(map(repr, found))) < LEAST_OUTCOMES
+    except ValueError:  # an integer of more digits than Python prints
+        return True
 
 
-def _split(composition: Composition, body: str, usual: list[Any]) -> str:
-    """The split of the most frequent body's outcomes, or "" where it would be a twin of another's.
+def _named(composition: Composition, right: list[Any]) -> str:
+    """The split that the composition's answers name, or "" where its programs on text name another.
 
-    The same text may serve several kinds of argument (``len(values) * 3``). Where a body works on text, its
-    outcomes there name a split as well, and both must agree.
+    The same program may serve several kinds of argument (``len(values) * 3``), and must not stand in two
+    splits: where one works on text, its outcomes there name a split as well, and all must agree.
     """
-    split = _of(_digest(composition, usual))
     kinds = composition.kinds
-    if kinds[0] == "int":
-        return split
+    names = {_of(_digest(composition, right))}
     on_text = tuple("str" if kind == kinds[0] else kind for kind in kinds)
-    outcomes = usual if kinds == on_text else run(composition, body, inputs.probes(on_text))
-    if outcomes.count(behaviour.FAILED) > MOST_FAILURES:
-        return split
-    return split if _of(behaviour.digest(["text", *on_text, *outcomes])) == split else ""
+    if kinds != on_text and kinds[0] != "int":
+        for _, body, flawed in written(composition, "f"):
+            outcomes = [] if flawed else run(composition, body, inputs.probes(on_text))
+            if outcomes and outcomes.count(behaviour.FAILED) <= MOST_FAILURES:
+                names.add(_of(behaviour.digest([on_text, *outcomes])))
+    return names.pop() if len(names) == 1 else ""
 
 
 def _of(key: str) -> str:
@@ -257,7 +226,7 @@ def _matters(composition: Composition) -> bool:
     right = answers(composition)
     for shorter in without_one(composition):
         body = right_body(shorter)
-        if body and shorter.kinds == composition.kinds and run(shorter, body) == right:
+        if body and shorter.kinds == composition.kinds and agrees(shorter, body, right):
             return False
     return True
 
@@ -281,24 +250,20 @@ def without_one(composition: Composition) -> list[Composition]:
 
 @cache
 def _singles() -> frozenset[str]:
-    """Digests of all single operations, each with each of its constants."""
-    digests: set[str] = set()
-    for domain in DOMAINS:
-        seen: set[str] = set()
-        for i in range(1500):
-            composition = draw(Random(f"single/{domain}/{i}"), domain, 1)
-            if composition.weight > 1 or composition.signature in seen:
-                continue
-            seen.add(composition.signature)
-            for variant in _constants(standard(composition)):
-                for solution in solutions(variant, "f"):
-                    digests.add(_digest(variant, run(variant, solution.body)))
-    return frozenset(digests)
+    """Digests of all single seen operations, each with each of its constants."""
+    return frozenset(
+        _digest(variant, run(variant, body))
+        for composition in singles()
+        if not any(step.operation.unseen for step in composition.steps)
+        for variant in _constants(composition)
+        for _, body, _ in written(variant, "f")
+    )
 
 
 def _constants(composition: Composition) -> list[Composition]:
+    """The composition with each constant that one of its steps may have, ``k`` among them."""
     variants = [composition]
     for step in composition.steps:
-        constants = getattr(step.operation, "constants", ())
+        constants = choices(step) + ("k",) * any(map(str.isdigit, choices(step)))
         variants += [substitute(composition, step, c) for c in constants if c != step.constant]
     return variants

@@ -12,14 +12,11 @@ SOURCES = (
            (("x, y", "zip({v}, {b})"),), "x", extra="ints", domain="lists"),
     Source("neighbours", "ints", "pair", ("pairs of neighbours",), "in {v}",
            (("x, y", "zip({v}, {v}[1:])"),), "x", domain="lists"),
-    Source("places", "ints", "pair", ("pairs of place (from 0) and number",), "in {v}",
-           (("x, y", "enumerate({v})"),), "x", domain="lists"),
 )
 
 KEEPS = (
     Keep("rising", "pair", ("x < y",), ("have a smaller first part",), domain="lists"),
     Keep("equalpair", "pair", ("x == y",), ("have two equal parts",), domain="lists", family="rising"),
-    Keep("apart", "pair", ("x != y",), ("have two different parts",), domain="lists", family="rising"),
 )
 
 EACHES = (
@@ -29,8 +26,6 @@ EACHES = (
          "its product", domain="lists"),
     Each("pairgap", "pair", "int", ("y - x",), ("differences (second minus first) of",),
          ("subtract the first part of each from the second",), "its difference", domain="lists"),
-    Each("pairmax", "pair", "int", ("max(x, y)",), ("larger parts of",), ("take the larger part of each",),
-         "its larger part", domain="lists"),
     Each("pairmin", "pair", "int", ("min(x, y)",), ("smaller parts of",), ("take the smaller part of each",),
          "its smaller part", domain="lists", unseen=True),
 )
@@ -67,13 +62,6 @@ FOLDS = (
           "two-pointer": "out, i, best = {l}, 0, 0\nfor j in range(len(out)):\n    if out[i] != out[j]:\n"
                          "        i = j\n    best = max(best, j - i + 1)\nbest"},
          state=2, domain="lists"),
-    Fold("duplicated", ("int",), "list", ("a sorted list of the values found more than once among",),
-         ("list those that occur more than once, sorted",), ("builtin", "table", "sort"),
-         {"builtin": "out = {l}\nsorted({x for x in out if out.count(x) > 1})",
-          "table": "counts = {}\n@counts[{e}] = counts.get({e}, 0) + 1\n"
-                   "sorted(x for x in counts if counts[x] > 1)",
-          "sort": "out = sorted({g})\nsorted({a for a, b in zip(out, out[1:]) if a == b})"},
-         domain="lists"),
 )
 
 WHOLES = (
@@ -87,20 +75,10 @@ WHOLES = (
           domain="lists"),
     Whole("sort", "ints", "ints", "sorted({v})", ("sorted {v}",),
           ("sort {v}",), domain="lists", family="sorting"),
-    Whole("sortdown", "ints", "ints", "sorted({v}, reverse=True)", ("{v} in descending order",),
-          ("sort {v} in descending order",), domain="lists", family="sorting"),
     Whole("drop", "ints", "ints", "{v}[{c}:]", ("{v} without its first {c} elements",),
           ("drop the first {c} elements of {v}",), constants=COUNTS, domain="lists", family="slice"),
-    Whole("take", "ints", "ints", "{v}[:{c}]", ("the first {c} elements of {v}",),
-          ("take the first {c} elements of {v}",), constants=COUNTS, domain="lists", family="slice"),
-    Whole("stride", "ints", "ints", "{v}[::{c}]", ("every {c}-th element of {v}",),
-          ("take every {c}-th element of {v}",), constants=COUNTS, domain="lists"),
     Whole("rotate", "ints", "ints", "{v}[{c}:] + {v}[:{c}]", ("{v} rotated left by {c}",),
           ("rotate {v} left by {c}",), constants=COUNTS, domain="lists"),
-    Whole("twice", "ints", "ints", "{v} + {v}", ("{v} repeated twice",), ("repeat {v} twice",),
-          domain="lists"),
-    Whole("mirror", "ints", "ints", "{v} + {v}[::-1]", ("{v} followed by its reverse",),
-          ("append the reverse of {v} to it",), domain="lists", family="twice"),
     Whole("dedupe", "ints", "ints", "list(dict.fromkeys({v}))",
           ("{v} without repeats",), ("remove repeats from {v}, keeping first ones",),
           ("sort", "table", "accumulate"),
@@ -126,11 +104,6 @@ WHOLES = (
     Whole("common", "ints", "ints", "[x for x in {v} if x in {b}]",
           ("the elements of {v} that are also in {b}",),
           ("keep the elements of {v} that are also in {b}",), extra="ints", domain="lists", family="two"),
-    Whole("missing", "ints", "ints", "[x for x in {v} if x not in {b}]",
-          ("the elements of {v} that are not in {b}",),
-          ("drop the elements of {v} that are in {b}",), extra="ints", domain="lists", family="two"),
-    Whole("extended", "ints", "ints", "{v} + {b}", ("{v} followed by {b}",), ("append {b} to {v}",),
-          extra="ints", domain="lists", family="two"),
     Whole("ispalindrome", "ints", "bool", "{v} == {v}[::-1]", ("whether {v} reads the same backwards",),
           ("tell whether {v} reads the same backwards",),
           ("builtin", "two-pointer", "stack"),
@@ -145,18 +118,8 @@ WHOLES = (
            "two-pointer": "i, j = 0, 1\nwhile j < len({v}) and {v}[i] <= {v}[j]:\n    i, j = j, j + 1\n"
                           "j >= len({v})"},
           domain="lists"),
-    Whole("istwin", "ints", "bool", "len(set({v})) < len({v})", ("whether any value occurs twice in {v}",),
-          ("tell whether any value occurs twice in {v}",), ("table", "sort", "accumulate"),
-          {"table": "len(set({v})) < len({v})",
-           "sort": "out = sorted({v})\nany(a == b for a, b in zip(out, out[1:]))",
-           "accumulate": "seen = []\nfor x in {v}:\n    if x in seen:\n        return True\n"
-                         "    seen.append(x)\nFalse"},
-          domain="lists", family="istwin"),
     Whole("sizeof", "ints", "int", "len({v})", ("the length of {v}",), ("take the length of {v}",),
           domain="lists"),
-    Whole("chunksums", "ints", "ints", "[sum({v}[i:i + {c}]) for i in range(0, len({v}), {c})]",
-          ("the sums of consecutive chunks of {c} of {v}",), ("sum consecutive chunks of {c} of {v}",),
-          constants=COUNTS, state=1, domain="lists", unseen=True),
     Whole("inner", "ints", "ints", "{v}[1:-1]", ("{v} without its first and last element",),
           ("drop the first and last element of {v}",), domain="lists", family="slice", unseen=True),
 )
