@@ -46,20 +46,18 @@ from diffucode.data.batches import Batch, Batches, Objective, SpecialIds, Weight
 from diffucode.data.packed import Example, Packed, pack
 from diffucode.data.tokenizer import train_tokenizer
 from diffucode.errors import ConfigError, DiffucodeError
-from diffucode.execution.checks import Submission, check
 from diffucode.execution.sandbox import Sandbox
-from diffucode.generate.model import decoder_of
-from diffucode.generate.prompted import Prompt, prepare
+from diffucode.files import write_atomic
 from diffucode.generate.settings import GenerateConfig
-from diffucode.generate.stream import stream
+from diffucode.measure.judged import judge
+from diffucode.measure.problems import Known, Problems, ids
+from diffucode.measure.samples import complete, programs
 from diffucode.models.checkpoint import new_folder
 from diffucode.models.load import Loaded, find, load
 from diffucode.models.scored import annealed, hidden_at
 from diffucode.muon import Muon
-from diffucode.runs import Run, open_run, write_atomic
+from diffucode.runs import Run, open_run
 from diffucode.tasks import minicode
-from diffucode.tasks.extract import parses
-from diffucode.tasks.problem import Problem
 
 LONGEST = 512
 """Positions the saved model claims; prompts over it are refused by whoever loads it."""
@@ -100,6 +98,8 @@ class Pretrain:
     """Share of rows with the whole canvas; the others get a random width between answer and canvas."""
     vocabulary: int = 1024
     model: Architecture = field(default_factory=Architecture)
+    frontier: float = 0.0
+    """Share of rows hidden from a random point on; the other rows' positions are hidden independently."""
     weighting: Weighting = "clipped"
     steps: int = 4500
     batch: int = 32
@@ -199,6 +199,7 @@ def batches_of(settings: Pretrain, data: Packed, tokenizer: PreTrainedTokenizerF
         batch=settings.batch,
         rows=settings.rows,
         full_canvas=settings.full_canvas,
+        frontier=settings.frontier,
         seed=settings.seed,
     )
 
@@ -313,27 +314,16 @@ def rate_at(settings: Pretrain, step: int) -> float:
 # --- evaluation --------------------------------------------------------------------------------
 
 
-def pass_at_1(loaded: Loaded, problems: list[Problem]) -> tuple[float, float]:
+def pass_at_1(loaded: Loaded, problems: list[Known]) -> tuple[float, float]:
     """The shares of problems that the model solves at temperature 0, as ``generate`` would, and of
-    its programs that are valid Python."""
-    config = GenerateConfig()
-    prompts = [Prompt(problem.id, problem.prompt) for problem in problems]
-    jobs = prepare(loaded, prompts, config).jobs()
-    frames = stream(loaded, jobs, decoder=decoder_of(loaded, config), capacity=64)
-    programs = {done.id: done.program for frame in frames for done in frame.completions}
-    return solved(programs, problems), sum(map(parses, programs.values())) / len(problems)
-
-
-def solved(programs: dict[str, str], problems: list[Problem]) -> float:
-    """The share of problems whose program passes all tests, of those that could be checked."""
-    submissions = [
-        Submission(programs.get(p.id, ""), p.entry_point, minicode.tests(p.id).plus)
-        for p in problems
-    ]
+    its programs that are valid Python; over those that could be checked."""
+    answers = programs(complete(loaded, [problem for problem, _ in problems], GenerateConfig()))
     with Sandbox(tier="strongest") as sandbox:
-        reports = check(sandbox, submissions, fail_fast=True)
-    passed = [report.passed for report in reports if report.infrastructure is None]
-    return sum(passed) / len(passed) if passed else math.nan
+        outcomes = [one for one in judge(sandbox, problems, answers) if one is not None]
+    if not outcomes:
+        return math.nan, math.nan
+    passed, valid = sum(one.plus for one in outcomes), sum(one.valid for one in outcomes)
+    return passed / len(outcomes), valid / len(outcomes)
 
 
 # --- the run -----------------------------------------------------------------------------------
@@ -379,14 +369,15 @@ class Watch:
 
     settings: Pretrain
     run: Run
-    problems: list[Problem]
+    problems: list[Known]
 
     @classmethod
     def of(cls, settings: Pretrain, run: Run) -> Watch:
         """Raises SandboxError where programs are to be run and cannot be."""
         problems = []
         if settings.evaluate_every:
-            problems = minicode.problems("dev", settings.seed, settings.evaluate_problems)
+            asked = ids("dev", settings.seed, settings.evaluate_problems)
+            problems = Problems(run.folder).get(asked)
             Sandbox(workers=1, tier="strongest").close()
         return cls(settings, run, problems)
 

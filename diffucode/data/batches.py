@@ -6,6 +6,8 @@ A row of a batch, and what the objectives ask of it (p prompt, a answer, e end o
     masked      p p p p a _ a _ _ e _ e e .      each canvas position is hidden with probability t and
                           ^   ^ ^   ^            predicted from all others (LLaDA)
       shifted           ^   ^ ^   ^              the same, read one column earlier (Dream, DiffuCoder)
+    frontier    p p p p a a _ _ _ _ _ e _ .      nearly all is hidden behind a random point of the answer:
+                                                 what a decoder meets that fills from the left
     causal      p p p p a a a a a e              answer and one e, each predicted from its left
 """
 
@@ -24,11 +26,17 @@ from diffucode.data.packed import Packed
 from diffucode.errors import ConfigError
 
 Objective = Literal["diffusion", "adapt", "ar"]
-Weighting = Literal["bound", "clipped", "even"]
+Weighting = Literal["bound", "clipped", "even", "near"]
 """Weight of a position that is hidden with probability t. ``bound``: 1/t, and the loss is LLaDA's bound on
 -log p a position (its eq. 3). ``clipped``: 1/max(t, ``LEAST_TIME``), scaled to the same sum of weights;
-without the few large ones the gradient is steadier. ``even``: the mean over a batch's hidden ones."""
+without the few large ones the gradient is steadier. ``even``: the mean over a batch's hidden ones. ``near``:
+by what is known around it, half of p (1 - p)^(d - 1) for each known position at a distance of d, prompt
+included (CART, Dream's context-adaptive weights), scaled to the same sum in each row."""
 LEAST_TIME = 0.2
+NEAR = 0.3
+"""The p of ``near``: the nearest six known positions on a side give nine tenths of what that side can."""
+BEHIND = 0.7
+"""Behind the point of a ``frontier`` row, a position is hidden with a probability of this to 1."""
 POOL = 16
 """Batches that are drawn together, so that rows of a batch can have similar lengths."""
 
@@ -64,20 +72,29 @@ class Batches:
         batch: int,
         rows: int,
         full_canvas: float,
+        frontier: float,
         seed: int,
     ) -> None:
         """``batch`` rows a step over all processes, ``rows`` of them at a time.
 
         ``full_canvas`` is the share of rows with their whole canvas; the others get a random width
-        between answer and canvas.
+        between answer and canvas. ``frontier`` is the share of rows with nothing hidden before a random
+        point of the answer, and nearly everything behind it; they have no time t, so only the
+        weightings ``even`` and ``near`` know what they weigh.
         """
+        if frontier and weighting in ("bound", "clipped"):
+            raise ConfigError(
+                f"frontier={frontier} with weighting={weighting}: these rows have no time to weigh "
+                "them by; take weighting=near or even, or frontier=0"
+            )
         if len(data) < batch:
             raise ConfigError(
                 f"problems: {len(data)} examples fit, which is less than batch={batch}"
             )
         self.data, self.ids = data, ids
         self.objective, self.weighting = objective, weighting
-        self.batch, self.rows, self.full_canvas, self.seed = batch, rows, full_canvas, seed
+        self.batch, self.rows, self.full_canvas = batch, rows, full_canvas
+        self.frontier, self.seed = frontier, seed
         self.per_epoch = len(data) // batch
         self._epoch = lru_cache(maxsize=2)(self._draw_epoch)
 
@@ -96,29 +113,38 @@ class Batches:
                 for own, part in zip(rows, parts, strict=True)
             ]
         width_B = width_n[chosen_B]
-        hide_BC, weight_B = self._masks(step, width_B)
+        hide_BC, weight_BC = self._masks(step, width_B, answer_B)
         shift = self.objective == "adapt"
         return [
             masked_batch(
-                own, prompt_B[part], width_B[part], hide_BC[part], weight_B[part], self.ids, shift
+                own, prompt_B[part], width_B[part], hide_BC[part], weight_BC[part], self.ids, shift
             )
             for own, part in zip(rows, parts, strict=True)
         ]
 
-    def _masks(self, step: int, width_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What is hidden of each canvas, ``[B, C]``, and the weight of a hidden position, ``[B]``."""
+    def _masks(
+        self, step: int, width_B: np.ndarray, answer_B: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What is hidden of each canvas, and how much a hidden position weighs, both ``[B, C]``."""
         rng = np.random.default_rng([self.seed, 2, step])
         # Stratified: the times of a batch cover (0, 1] evenly, which lowers the variance of 1/t.
         time_B = rng.permutation(1 - (np.arange(self.batch) + rng.random()) / self.batch)
         column_C = np.arange(self.data.canvas_n.max())
-        hide_BC = rng.random((self.batch, len(column_C))) < time_B[:, None]
-        hide_BC &= column_C < width_B[:, None]
+        noise_BC = rng.random((self.batch, len(column_C)))
+        in_front_B = rng.random(self.batch) < self.frontier
+        point_B = np.where(in_front_B, rng.integers(0, answer_B + 1), 0)
+        time_B = np.where(in_front_B, BEHIND + (1 - BEHIND) * time_B, time_B)
+        inside_BC = column_C < width_B[:, None]
+        hide_BC = (noise_BC < time_B[:, None]) & inside_BC & (column_C >= point_B[:, None])
         if self.weighting == "even":
-            return hide_BC, np.full(self.batch, 1 / max(1, hide_BC.sum()))
+            return hide_BC, np.full(hide_BC.shape, 1 / max(1, hide_BC.sum()))
+        if self.weighting == "near":
+            return hide_BC, nearness(hide_BC, inside_BC & ~hide_BC) / self.batch
         if self.weighting == "clipped":
             least = LEAST_TIME
             time_B = np.maximum(time_B, least) * (1 - least / 2)  # E[t / max(t, least)]
-        return hide_BC, 1 / (self.batch * time_B * width_B)
+        weight_B = 1 / (self.batch * time_B * width_B)
+        return hide_BC, np.broadcast_to(weight_B[:, None], hide_BC.shape)
 
     def _draw_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Canvas widths ``[n]``, and the examples in the order of the epoch ``[steps, batch]``.
@@ -137,16 +163,28 @@ class Batches:
         return width_n, np.concatenate(mixed)
 
 
+def nearness(hidden_BC: np.ndarray, known_BC: np.ndarray) -> np.ndarray:
+    """The weights ``near`` of the hidden positions ``[B, C]``: they sum to 1 in a row that has any, and
+    are 0 elsewhere. Everything before column 0 is known."""
+    column_C = np.arange(hidden_BC.shape[1])
+    far_CC = np.abs(column_C[:, None] - column_C)
+    from_each_CC = 0.5 * NEAR * (1 - NEAR) ** np.maximum(far_CC - 1.0, 0)
+    from_prompt_C = 0.5 * (1 - NEAR) ** column_C
+    weight_BC = np.where(hidden_BC, known_BC @ from_each_CC + from_prompt_C, 0)
+    weight_BC /= np.maximum(weight_BC.sum(1, keepdims=True), np.finfo(float).tiny)
+    return weight_BC
+
+
 def masked_batch(
     rows: Sequence[np.ndarray],
     prompt_B: np.ndarray,
     width_B: np.ndarray,
     hide_BC: np.ndarray,
-    weight_B: np.ndarray,
+    weight_BC: np.ndarray,
     ids: SpecialIds,
     shift: bool,
 ) -> Batch:
-    """Masked diffusion: each hidden canvas position is predicted, with the weight of its row.
+    """Masked diffusion: each hidden canvas position is predicted, with its weight.
 
     With ``shift`` it is read one column earlier, except for the first column of a row, which has
     none and reads its own.
@@ -167,7 +205,7 @@ def masked_batch(
         row_N,
         np.maximum(col_N - shift, 0),
         tokens_BL[hidden_BL],
-        weight_B[row_N],
+        weight_BC[row_N, col_N - prompt_B[row_N]],
     )
 
 

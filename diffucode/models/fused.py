@@ -51,7 +51,8 @@ class _Norm(torch.autograd.Function):
         norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         scale = norm.square_().mul_(1 / x.shape[-1]).add_(eps).rsqrt_()
         ctx.save_for_backward(x, weight, scale)
-        return (x * scale).mul_(weight).to(dtype)
+        normed: Tensor = (x * scale).mul_(weight)
+        return normed.to(dtype)
 
     @staticmethod
     @once_differentiable

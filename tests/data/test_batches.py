@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from diffucode.data.batches import Batch, Batches, SpecialIds, causal_batch, masked_batch, padded
+from diffucode.data.batches import (
+    Batch,
+    Batches,
+    SpecialIds,
+    causal_batch,
+    masked_batch,
+    nearness,
+    padded,
+)
 from diffucode.data.packed import Packed
 from diffucode.errors import ConfigError
 
@@ -26,28 +34,35 @@ def data(n: int, canvas: int = 12) -> Packed:
 
 def batches(packed: Packed, **changes: object) -> Batches:
     usual = {"objective": "diffusion", "weighting": "bound", "batch": 4, "rows": 3}
-    return Batches(packed, IDS, **{**usual, "full_canvas": 0.2, "seed": 0, **changes})  # type: ignore[arg-type]
+    return Batches(
+        packed, IDS, **{**usual, "full_canvas": 0.2, "frontier": 0.0, "seed": 0, **changes}
+    )  # type: ignore[arg-type]
 
 
 def test_the_masked_batch_by_hand() -> None:
     """Two rows on canvases of 4 and 2; hidden positions are read in place, or one column earlier."""
     hide = np.array([[True, False, True, True], [False, True, True, True]])
+    weights = np.array([[0.1, 0.2, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8]])
     rows = [np.array([10, 11, 20, 21]), np.array([12, 22])]
     for shift, first in ((False, 2), (True, 1)):
-        batch = masked_batch(
-            rows, np.array([2, 1]), np.array([4, 2]), hide, np.array([0.25, 1.0]), IDS, shift
-        )
+        batch = masked_batch(rows, np.array([2, 1]), np.array([4, 2]), hide, weights, IDS, shift)
         assert batch.tokens_BL.tolist() == [[10, 11, 1, 21, 1, 1], [12, 22, 1, 2, 2, 2]]
         assert batch.real_BL.sum(1).tolist() == [6, 3]
         assert batch.row_N.tolist() == [0, 0, 0, 1]
         assert batch.col_N.tolist() == [first, first + 2, first + 3, first]
         assert batch.target_N.tolist() == [20, 0, 0, 0]
-        assert batch.weight_N.tolist() == [0.25, 0.25, 0.25, 1.0]
+        assert batch.weight_N.tolist() == pytest.approx([0.1, 0.3, 0.4, 0.6])
 
 
 def test_the_first_column_of_a_row_reads_itself() -> None:
     batch = masked_batch(
-        [np.array([20])], np.array([0]), np.array([2]), np.ones((1, 2), bool), np.ones(1), IDS, True
+        [np.array([20])],
+        np.array([0]),
+        np.array([2]),
+        np.ones((1, 2), bool),
+        np.ones((1, 2)),
+        IDS,
+        True,
     )
     assert batch.col_N.tolist() == [0, 0] and batch.target_N.tolist() == [20, 0]
 
@@ -86,7 +101,7 @@ def scored(parts: list[Batch]) -> list[tuple[float, ...]]:
 
 
 @pytest.mark.parametrize("objective", ["diffusion", "adapt", "ar"])
-@pytest.mark.parametrize("weighting", ["bound", "even"])
+@pytest.mark.parametrize("weighting", ["bound", "even", "near"])
 def test_processes_and_rows_at_a_time_change_nothing(objective: str, weighting: str) -> None:
     """The shares of a batch together hold its rows, positions and weights."""
     packed = data(24)
@@ -133,10 +148,12 @@ def test_weights_are_the_reciprocal_of_the_time_or_of_its_clipped_value() -> Non
         batches(data(200, canvas=6), weighting=weighting, batch=100, rows=100, full_canvas=1.0)
         for weighting in ("bound", "clipped")
     ]
-    width_B = np.full(100, 6)
-    hide_BC, bound_B = drawn[0]._masks(5, width_B)
-    same_BC, clipped_B = drawn[1]._masks(5, width_B)
+    width_B, answer_B = np.full(100, 6), np.full(100, 3)
+    hide_BC, bound_BC = drawn[0]._masks(5, width_B, answer_B)
+    same_BC, clipped_BC = drawn[1]._masks(5, width_B, answer_B)
     assert (hide_BC == same_BC).all()
+    bound_B, clipped_B = bound_BC[:, 0], clipped_BC[:, 0]
+    assert (bound_BC == bound_B[:, None]).all() and (clipped_BC == clipped_B[:, None]).all()
     time_B = 1 / (600 * bound_B)
     assert np.diff(np.sort(time_B)) == pytest.approx([0.01] * 99) and 0 < time_B.min() <= 0.01
     np.testing.assert_allclose(clipped_B, 1 / (600 * 0.9 * np.maximum(time_B, 0.2)))
@@ -145,6 +162,53 @@ def test_weights_are_the_reciprocal_of_the_time_or_of_its_clipped_value() -> Non
 def test_even_weights_are_the_mean_over_hidden_positions() -> None:
     weight_N = batches(data(24), weighting="even", rows=4).at(2)[0].weight_N
     torch.testing.assert_close(weight_N, torch.full_like(weight_N, 1 / len(weight_N)))
+
+
+def test_weights_by_what_is_known_around_by_hand() -> None:
+    """Rows ``_ k _`` and ``_ _ _`` behind the prompt, a row without hidden positions; p = 0.3."""
+    hidden = np.array([[True, False, True], [True, True, True], [False, False, False]])
+    known = np.array([[False, True, False], [False, False, False], [True, True, True]])
+    side = [0.5 * 0.7**d for d in range(3)]  # the prompt, known up to d positions away
+    first = np.array([side[0] + 0.5 * 0.3, 0, side[2] + 0.5 * 0.3])
+    expected = [first / first.sum(), np.array(side) / sum(side), np.zeros(3)]
+    np.testing.assert_allclose(nearness(hidden, known), expected)
+
+
+def test_near_weights_give_every_row_with_hidden_positions_the_same() -> None:
+    batch = batches(data(64), weighting="near", batch=64, rows=64, frontier=0.5).at(1)[0]
+    sums = torch.zeros(64).index_add_(0, batch.row_N, batch.weight_N)
+    torch.testing.assert_close(sums[sums > 0], torch.full_like(sums[sums > 0], 1 / 64))
+    assert (sums > 0).sum() >= 56  # few rows have a time near 0
+
+
+def test_nothing_is_known_behind_the_canvas() -> None:
+    """Where a whole canvas is hidden, only the prompt is known, and weights fall with the distance to it."""
+    drawn = batches(data(200), weighting="near", batch=100, rows=100)
+    hide_BC, weight_BC = drawn._masks(0, np.full(100, 6), np.full(100, 3))
+    whole_BC = weight_BC[hide_BC[:, :6].all(1), :6]
+    assert len(whole_BC) >= 5 and (np.diff(whole_BC) < 0).all()
+
+
+def test_behind_a_point_of_a_frontier_row_nearly_all_is_hidden_and_before_it_nothing() -> None:
+    drawn = batches(data(200), weighting="even", batch=100, rows=100, frontier=1.0)
+    width_B, answer_B = np.full(100, 10), np.full(100, 5)
+    hide_BC = np.concatenate([drawn._masks(step, width_B, answer_B)[0] for step in range(30)])
+    assert not hide_BC[:, 10:].any()
+    first_B = np.where(hide_BC.any(1), hide_BC.argmax(1), 10)
+    behind_BC = (np.arange(12) > first_B[:, None]) & (np.arange(12) < 10)
+    assert hide_BC[behind_BC].mean() == pytest.approx(0.85, abs=0.02)
+    # points are uniform on 0..5, and the position at a point is open with probability 0.15
+    starts = np.bincount(first_B, minlength=11) / len(first_B)
+    assert starts[0] == pytest.approx(0.85 / 6, abs=0.03) and starts[1:6].min() > 0.1
+    some = batches(data(200), weighting="even", batch=100, rows=100, frontier=0.4)
+    last = [some._masks(step, width_B, answer_B)[0][:, 9] for step in range(60)]
+    assert np.mean(last) == pytest.approx(0.4 * 0.85 + 0.6 * 0.5, abs=0.03)
+
+
+@pytest.mark.parametrize("weighting", ["bound", "clipped"])
+def test_rows_without_a_time_are_refused_where_the_time_weighs(weighting: str) -> None:
+    with pytest.raises(ConfigError, match="these rows have no time"):
+        batches(data(24), weighting=weighting, frontier=0.5)
 
 
 def test_fewer_examples_than_a_batch_are_refused() -> None:

@@ -22,7 +22,7 @@ from transformers.utils import logging
 
 import diffucode
 from diffucode.errors import ConfigError, ResumeError
-from diffucode.tasks import minicode
+from diffucode.measure.problems import Known, Problems, ids
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "train/pretrain.py"
@@ -216,11 +216,17 @@ def state(folder: Path) -> dict[str, list[float]]:
     return flat
 
 
+def judged(_: object, problems: list[Known], answers: dict[str, list[str]]) -> list[Any]:
+    """Stands for the sandbox: outcomes that tell what was decoded."""
+    lengths = [len(program) for written in answers.values() for program in written]
+    return [SimpleNamespace(plus=length, valid=0) for length in lengths]
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_a_resumed_run_repeats_the_unbroken_one_bitwise(
     tmp_path: Path, objective: str, ar: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(script, "solved", lambda programs, problems: len(programs) / 8)
+    monkeypatch.setattr(script, "judge", judged)
     changes = {**of(objective, ar), "evaluate_every": 2, "evaluate_problems": 2}
     whole = script.pretrain(settings(tmp_path / "whole", **changes))
 
@@ -337,37 +343,47 @@ def test_evaluation_leaves_no_trace_in_the_training(tmp_path: Path) -> None:
     assert last == (watched / "model.safetensors").read_bytes()
 
 
-def test_what_the_model_writes_is_scored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One right program, one wrong, one that is none, and one that never came."""
-    right, wrong, broken, missing = minicode.problems("train", 0, 4)
+def test_what_the_model_writes_is_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One right program, one wrong, and one that is none."""
+    asked = ids("train", 0, 3)
+    right, wrong, broken = problems = Problems(tmp_path).get(asked)
     programs = {
-        right.id: right.program,
-        wrong.id: wrong.prompt + "    return {}\n",
-        broken.id: "def",
+        right.problem.id: right.problem.program,
+        wrong.problem.id: wrong.problem.prompt + "    return {}\n",
+        broken.problem.id: "def",
     }
 
-    def written(loaded: Any, jobs: Any, decoder: str, capacity: int) -> Any:
-        asked = [job.request.id for job in jobs]
-        assert asked == [p.id for p in (right, wrong, broken, missing)] and decoder == "ar"
+    def written(loaded: Any, problems: Any, config: Any) -> Any:
+        assert [problem.id for problem in problems] == asked and config.temperature == 0
         for id, program in programs.items():
-            yield SimpleNamespace(completions=(SimpleNamespace(id=id, program=program),))
+            yield SimpleNamespace(id=id, sample=0, program=program)
 
-    monkeypatch.setattr(script, "stream", written)
-    problems = [right, wrong, broken, missing]
-    assert script.pass_at_1(diffucode.load("mini-ar"), problems) == (0.25, 0.5)
+    monkeypatch.setattr(script, "complete", written)
+    assert script.pass_at_1(diffucode.load("mini-ar"), problems) == (1 / 3, 2 / 3)
 
 
 def test_what_could_not_be_checked_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """An infrastructure failure is apart from a wrong program."""
-    ran = [SimpleNamespace(infrastructure=None, passed=passed) for passed in (True, False)]
-    lost = SimpleNamespace(infrastructure="lost")
-    problems = minicode.problems("train", 0, 3)
+    right, wrong = (SimpleNamespace(plus=plus, valid=1) for plus in (1, 0))
     monkeypatch.setattr(script, "Sandbox", lambda tier: nullcontext())
-    for reports, share in (([*ran, lost], 0.5), ([*ran, ran[0]], 2 / 3)):
-        monkeypatch.setattr(script, "check", lambda *_, reports=reports, **__: reports)
-        assert script.solved({}, problems) == share
-    monkeypatch.setattr(script, "check", lambda *_, **__: [lost])
-    assert math.isnan(script.solved({}, problems))
+    monkeypatch.setattr(script, "complete", lambda *_: ())
+    for outcomes, share in (([right, wrong, None], 0.5), ([right, wrong, right], 2 / 3)):
+        monkeypatch.setattr(script, "judge", lambda *_, found=outcomes: found)
+        assert script.pass_at_1(None, []) == (share, 1)
+    monkeypatch.setattr(script, "judge", lambda *_: [None])
+    assert all(map(math.isnan, script.pass_at_1(None, [])))
+
+
+def test_matrices_are_multiplied_in_the_precision_asked_for(tmp_path: Path) -> None:
+    """bfloat16 moves the losses by its rounding, and only by that; weights stay float32."""
+    logged = {}
+    for precision in ("fp32", "bf16"):
+        script.pretrain(settings(tmp_path / precision, precision=precision, steps=4, log_every=1))
+        saved = torch.load(tmp_path / precision / "checkpoint.pt", weights_only=True)
+        assert {value.dtype for value in saved["model"].values()} == {torch.float32}
+        rows = (tmp_path / precision / "metrics.jsonl").read_text().splitlines()
+        logged[precision] = [json.loads(row)["loss"] for row in rows]
+    assert logged["fp32"] != logged["bf16"] == pytest.approx(logged["fp32"], rel=0.01)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
