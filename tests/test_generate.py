@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from scripted import END, TOKENIZER, Scripted, ids
 
+from diffucode.decoding.order import BlockWise, Confidence, DrawnConfidence, Entropy, Order
 from diffucode.decoding.schedule import Quota
 from diffucode.errors import ConfigError, PlanError, PromptError, TraceError
 from diffucode.generate.infill import Holes, prepare_infill
@@ -16,6 +17,7 @@ from diffucode.generate.prompted import Prompt, new_tokens, prepare
 from diffucode.generate.settings import GenerateConfig
 from diffucode.generate.stream import Completion, stream
 from diffucode.generate.traces import TraceFile
+from diffucode.models.families.spec import Usual
 
 BODY = "    return a + b\n"
 ADD = Prompt("add", "def add(a, b):")
@@ -28,8 +30,7 @@ def toy(denoiser: Any, *, limit: int = 999, name: str = "toy", family: str = "to
         tokenizer=TOKENIZER,
         family=family,
         decoder="ar" if denoiser.causal else "diffusion",
-        canvas=None,
-        steps=None,
+        usual=Usual(),
         limit=limit,
     )
 
@@ -132,10 +133,29 @@ def test_room_for_new_tokens(
 
 def test_the_usual_pace_of_a_model_is_kept() -> None:
     loaded = toy(Scripted(BODY))
-    loaded.canvas, loaded.steps = 64, 32
+    loaded.usual = Usual(canvas=64, steps=32)
     for settings, steps in (({}, 32), ({"max_new_tokens": 31}, 16), ({"steps": 5}, 5)):
         [job] = prepare(loaded, [ADD], GenerateConfig(**settings)).jobs()
         assert job.request.plan.schedule == Quota(steps)
+
+
+@pytest.mark.parametrize(
+    ("settings", "order"),
+    [
+        ({}, BlockWise(8, Confidence())),
+        ({"order": "entropy"}, BlockWise(8, Entropy())),
+        ({"block_length": 4}, BlockWise(4, Confidence())),
+        ({"block_length": 0}, Confidence()),
+        ({"order": BlockWise(2)}, BlockWise(2)),
+        ({"compat": "dream", "order": "entropy"}, Entropy()),
+        ({"compat": "llada"}, BlockWise(64, DrawnConfidence())),
+    ],
+)
+def test_the_usual_blocks_of_a_model_are_kept(settings: dict[str, Any], order: Order) -> None:
+    loaded = toy(Scripted(BODY))
+    loaded.usual = Usual(canvas=64, block_length=8)
+    [job] = prepare(loaded, [ADD], GenerateConfig(**settings)).jobs()
+    assert job.request.plan.order == order
 
 
 def test_prompt_ids_tell_results_apart() -> None:
@@ -187,6 +207,7 @@ def test_a_terminator_penalty_keeps_the_model_writing() -> None:
         ({"samples": 0}, "samples 0"),
         ({"max_new_tokens": 0}, "max_new_tokens 0"),
         ({"batch_size": 0}, "batch_size 0"),
+        ({"block_length": -1}, "block_length -1: expected at least 1, or 0"),
         ({"temperature": -0.1}, "temperature -0.1: expected a number >= 0"),
         ({"temperature": float("nan")}, "temperature nan"),
         ({"order_temperature": -1.0}, "order_temperature -1.0"),
@@ -263,6 +284,13 @@ def test_a_hole_at_the_end_may_end_early() -> None:
         [done] = fill(text, "xy")
         assert done.text == text.replace("<FILL:9>", "xy")
         assert (done.effective_tokens, done.finish) == (2, "terminator")
+
+
+def test_holes_are_filled_in_any_order() -> None:
+    loaded = toy(Scripted(BODY))
+    loaded.usual = Usual(canvas=64, block_length=8)
+    [job] = prepare_infill(loaded, "file", "a = <FILL:2>\n", GenerateConfig())
+    assert job.request.plan.order == Confidence()
 
 
 def test_given_text_that_talks_about_tokens_stays_text() -> None:

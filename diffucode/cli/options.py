@@ -61,7 +61,11 @@ DECODING = {
     "schedule": flag(
         str, "Order", "quota, cosine, threshold:PROBABILITY or entropy-bound:NATS. (quota)"
     ),
-    "block_length": flag(int, "Order", "Fill blocks of this length from left to right."),
+    "block_length": flag(
+        int,
+        "Order",
+        "Fill blocks of this length from left to right; 0: one block. Default: the model's.",
+    ),
     "compat": flag(str, "Order", "Reproduce the published loop of dream or llada."),
     "batch_size": flag(int, "Output", "Rows decoded at once; changes no result. (8)"),
 }

@@ -15,6 +15,7 @@ from diffucode.errors import PromptError
 from diffucode.generate.job import Answer, before_any
 from diffucode.generate.settings import GenerateConfig, edits, plan
 from diffucode.generate.tokenizer import Tokenizer, text_of
+from diffucode.models.families.spec import Usual
 from diffucode.sampling.edits import Edit
 from diffucode.tasks.extract import cut_at_stops, program_of
 from diffucode.tasks.prompts import Message, Rendered, Speaker
@@ -79,8 +80,8 @@ class Prepared:
     """Id, rendered prompt, its tokens, and how many new ones there will be."""
     refused: tuple[Refusal, ...]
     edits: tuple[Edit, ...]
-    pace: float | None
-    """Tokens a step that the model is meant for."""
+    usual: Usual
+    """How the model is meant to be decoded."""
     config: GenerateConfig
 
     def __len__(self) -> int:
@@ -90,7 +91,7 @@ class Prepared:
         """Every sample of every prompt that was kept, made as it is asked for."""
         config = self.config
         for id, rendered, ids, wanted in self.kept:
-            chosen = plan(config, wanted, self.edits, self.pace)
+            chosen = plan(config, wanted, self.edits, self.usual)
             for sample in range(config.samples):
                 request = Request.completion(
                     id, ids, wanted, chosen, seed=config.seed, sample=sample
@@ -116,7 +117,7 @@ def prepare(loaded: Loaded, prompts: Iterable[Prompt], config: GenerateConfig) -
         except PromptError as error:
             raise PromptError(f"prompt {prompt.id!r}: {error}") from None
         ids = loaded.tokenizer.encode(rendered.text, add_special_tokens=not rendered.templated)
-        wanted = new_tokens(len(ids), limit, config.max_new_tokens, loaded.canvas)
+        wanted = new_tokens(len(ids), limit, config.max_new_tokens, loaded.usual.canvas)
         if wanted is None:
             asked = f"{config.max_new_tokens or 1} new"
             reason = f"{len(ids)} tokens + {asked} are over the model's limit of {limit}"
@@ -124,8 +125,7 @@ def prepare(loaded: Loaded, prompts: Iterable[Prompt], config: GenerateConfig) -
         else:
             kept.append((prompt.id, rendered, tuple(ids), wanted))
     changes = edits(config, loaded.tokenizer, loaded.denoiser.terminator_ids)
-    pace = loaded.canvas / loaded.steps if loaded.canvas and loaded.steps else None
-    return Prepared(tuple(kept), tuple(refused), changes, pace, config)
+    return Prepared(tuple(kept), tuple(refused), changes, loaded.usual, config)
 
 
 def new_tokens(prompt: int, limit: int, asked: int | None, usual: int | None) -> int | None:

@@ -22,6 +22,7 @@ from diffucode.decoding.plan import SamplingPlan, dream_plan, llada_plan
 from diffucode.decoding.schedule import CosineQuota, EntropyBound, Quota, Schedule, Threshold
 from diffucode.errors import ConfigError
 from diffucode.generate.tokenizer import Tokenizer
+from diffucode.models.families.spec import Usual
 from diffucode.sampling.edits import Ban, Bias, Edit
 from diffucode.sampling.temperature import Constant, Temperature
 from diffucode.sampling.truncation import Truncation
@@ -84,7 +85,8 @@ class GenerateConfig:
     """One of the names in ``ORDERS``, or an order with its ``kind``."""
     order_temperature: float = 0.0
     block_length: int | None = None
-    """Fill blocks of this length from left to right, the order deciding inside a block."""
+    """Fill blocks of this length from left to right, the order deciding inside a block. None: the
+    model's usual one, if it has one (infilling: none). 0: the whole canvas is one block."""
     steps: int | None = None
     """Model calls to spread the commits over. None: the model's usual pace, or one commit a step."""
     schedule: str | Schedule = "quota"
@@ -109,10 +111,14 @@ class GenerateConfig:
             if getattr(self, name) not in known:
                 expected = ", ".join(str(choice) for choice in known)
                 raise ConfigError(f"{name} {getattr(self, name)!r}: expected one of {expected}")
-        for name in ("max_new_tokens", "samples", "batch_size", "block_length", "steps"):
+        for name in ("max_new_tokens", "samples", "batch_size", "steps"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} {value}: expected at least 1")
+        if self.block_length is not None and self.block_length < 0:
+            raise ConfigError(
+                f"block_length {self.block_length}: expected at least 1, or 0 for the whole canvas"
+            )
         if isinstance(self.order, str) and self.order not in ORDERS:
             raise ConfigError(f"order {self.order!r}: expected one of {', '.join(ORDERS)}")
         if isinstance(self.temperature, int | float) and not self.temperature >= 0:
@@ -129,7 +135,7 @@ class GenerateConfig:
     def chosen_order(self) -> Order:
         """The order, block by block where ``block_length`` says so."""
         order = ORDERS[self.order] if isinstance(self.order, str) else self.order
-        if self.block_length is None:
+        if not self.block_length:
             return order
         if isinstance(order, BlockWise):
             raise ConfigError(f"block_length {self.block_length}: the order is block-wise already")
@@ -183,16 +189,19 @@ _UNTOUCHED = GenerateConfig()
 
 
 def plan(
-    config: GenerateConfig, length: int, edits: tuple[Edit, ...] = (), pace: float | None = None
+    config: GenerateConfig, length: int, edits: tuple[Edit, ...] = (), usual: Usual | None = None
 ) -> SamplingPlan:
     """The sampling plan of a row with ``length`` open positions.
 
-    ``pace``: tokens a step that the model is meant for, where the config leaves the steps open.
+    ``usual``: how the model is meant to be decoded, where the config leaves it open.
     """
-    if config.steps is None and pace is not None and config.schedule in ("quota", "cosine"):
-        config = replace(config, steps=math.ceil(length / pace))
+    usual = usual or Usual()
+    if config.steps is None and usual.pace and config.schedule in ("quota", "cosine"):
+        config = replace(config, steps=math.ceil(length / usual.pace))
     if config.compat is not None:
         return replace(_published(config, length), edits=edits)
+    if config.block_length is None and not isinstance(config.order, BlockWise):
+        config = replace(config, block_length=usual.block_length)
     temperature = config.temperature
     return SamplingPlan(
         temperature=Constant(temperature) if isinstance(temperature, int | float) else temperature,

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from diffucode.errors import ResumeError, SandboxError
 from diffucode.execution.sandbox import Sandbox
@@ -39,6 +39,14 @@ CANVAS = 64
 """Answer positions of a model that names none."""
 
 Part = Literal["greedy", "samples", "groups", "forks", "cost"]
+
+
+class Pace(NamedTuple):
+    """How a diffusion model is decoded; None twice for an AR model, which has one way."""
+
+    steps: int | None
+    block_length: int | None
+    """0: the whole canvas."""
 
 
 @dataclass(frozen=True)
@@ -80,19 +88,24 @@ class Bench:
 
     @property
     def canvas(self) -> int:
-        return self.loaded.canvas or CANVAS
+        return self.loaded.usual.canvas or CANVAS
 
     @property
-    def paces(self) -> tuple[int | None, ...]:
-        """Steps to measure: L, L/2, L/4; None for an AR model, which has one pace."""
+    def paces(self) -> tuple[Pace, ...]:
+        """L, L/2 and L/4 steps in the usual blocks, and L/2 over the whole canvas."""
+        steps = [self.canvas // part for part in (1, 2, 4)]
         if self.loaded.decoder == "ar":
-            return (None,)
-        return tuple(self.canvas // part for part in (1, 2, 4))
+            return (self.usual,)
+        block = self.usual.block_length
+        return tuple(Pace(n, block) for n in steps) + ((Pace(steps[1], 0),) if block else ())
 
     @property
-    def usual(self) -> int | None:
-        """Steps of the usual pace, said as a number where there is a choice."""
-        return None if self.loaded.decoder == "ar" else self.loaded.steps
+    def usual(self) -> Pace:
+        """How the model is meant to be decoded."""
+        if self.loaded.decoder == "ar":
+            return Pace(None, None)
+        usual = self.loaded.usual
+        return Pace(usual.steps or self.canvas, usual.block_length or 0)
 
     # --- figures -------------------------------------------------------------------------------
 
@@ -111,28 +124,29 @@ class Bench:
             "decoder": self.loaded.decoder,
             "parameters": self.loaded.parameters,
             "canvas": self.canvas,
-            "steps": self.usual or self.canvas,
+            "steps": self.usual.steps or self.canvas,
+            "block_length": self.usual.block_length,
             "seed": self.settings.seed,
         } | {part: measures[part]() for part in parts}
 
     def greedy(self) -> list[Figures]:
         """Temperature 0: the test split at every pace, then the unseen operations."""
         s = self.settings
-        asked = [("test", s.problems, steps) for steps in self.paces]
+        asked = [("test", s.problems, pace) for pace in self.paces]
         asked += [("ood", s.ood, self.usual)] if s.ood else []
         return [
-            self._described(split, n, steps, 0.0)
-            | solved(self.outcomes(split, n, steps=steps), s.seed)
-            for split, n, steps in asked
+            self._described(split, n, pace, 0.0)
+            | solved(self.outcomes(split, n, pace=pace), s.seed)
+            for split, n, pace in asked
         ]
 
     def samples(self) -> list[Figures]:
         """pass@k on the dev split, for each temperature, at the usual pace."""
-        s, steps = self.settings, self.usual
+        s = self.settings
         found = []
         for tau in s.temperatures:
-            outcomes = self.outcomes("dev", s.pass_problems, s.pass_samples, tau, steps)
-            described = self._described("dev", s.pass_problems, steps, tau)
+            outcomes = self.outcomes("dev", s.pass_problems, s.pass_samples, tau)
+            described = self._described("dev", s.pass_problems, self.usual, tau)
             found.append(described | sampled(outcomes, s.pass_k, s.seed))
         return found
 
@@ -140,9 +154,9 @@ class Bench:
         """Groups as RL draws them: at temperature 1, at the usual pace and one commit a step."""
         s = self.settings
         found = []
-        for steps in dict.fromkeys((self.usual, self.paces[0])):
-            outcomes = self.outcomes("rl", s.group_problems, s.group_samples, 1.0, steps)
-            described = self._described("rl", s.group_problems, steps, 1.0)
+        for pace in dict.fromkeys((self.usual, self.paces[0])):
+            outcomes = self.outcomes("rl", s.group_problems, s.group_samples, 1.0, pace)
+            described = self._described("rl", s.group_problems, pace, 1.0)
             found.append(described | grouped(outcomes, s.seed))
         return found
 
@@ -182,15 +196,18 @@ class Bench:
     # --- rows ----------------------------------------------------------------------------------
 
     def outcomes(
-        self, split: str, n: int, samples: int = 1, tau: float = 0.0, steps: int | None = None
+        self, split: str, n: int, samples: int = 1, tau: float = 0.0, pace: Pace | None = None
     ) -> list[Outcome]:
-        """Of each of the first ``n`` problems of a split, in order.
+        """Of each of the first ``n`` problems of a split, in order; at the usual pace if none is named.
 
         Those that the sandbox failed on are left out; raises SandboxError where it failed on all.
         """
-        seed = self.settings.seed
-        pace = "usual" if steps is None else f"{steps}steps"
-        name = f"{split}-seed{seed}-{samples}x-tau{tau:g}-{pace}"
+        seed, pace = self.settings.seed, pace or self.usual
+        name = f"{split}-seed{seed}-{samples}x-tau{tau:g}"
+        if pace.steps is not None:
+            name += f"-{pace.steps}steps"
+        if pace.block_length:
+            name += f"-blocks-of-{pace.block_length}"
         rows = self._kept(name)
         asked = ids(split, seed, n)
         missing = [index for index in range(n) if index not in rows]
@@ -200,7 +217,7 @@ class Bench:
             title = f"{self.loaded.name} {name}"
             self.progress(title, n - len(missing) + first, n)
             chunk = known[first : first + size]
-            written = self._programs(chunk, samples, tau, steps, seed)
+            written = self._programs(chunk, samples, tau, pace, seed)
             judged = judge(self.sandbox, chunk, written)
             fresh = [
                 {"index": index, **asdict(outcome)}
@@ -219,11 +236,11 @@ class Bench:
         known: Sequence[Known],
         samples: int,
         tau: float,
-        steps: int | None,
+        pace: Pace,
         seed: int,
     ) -> dict[str, list[str]]:
         config = GenerateConfig(
-            samples=samples, temperature=tau, steps=steps, seed=seed, batch_size=CAPACITY
+            samples=samples, temperature=tau, seed=seed, batch_size=CAPACITY, **pace._asdict()
         )
         return programs(complete(self.loaded, [one.problem for one in known], config))
 
@@ -240,5 +257,7 @@ class Bench:
             file = self.folder / f"{name}.jsonl"
             raise ResumeError(f"{file}: a row of another form; delete it to measure anew") from None
 
-    def _described(self, split: str, n: int, steps: int | None, tau: float) -> Figures:
-        return {"split": split, "asked": n, "steps": steps or self.canvas, "temperature": tau}
+    def _described(self, split: str, n: int, pace: Pace, tau: float) -> Figures:
+        steps = pace.steps or self.canvas
+        described = {"split": split, "asked": n, "temperature": tau, "steps": steps}
+        return described | {"block_length": pace.block_length}

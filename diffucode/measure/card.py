@@ -187,7 +187,9 @@ def _picks(picks: Figures) -> str:
 def _pace(model: Figures, row: Figures) -> str:
     if model["decoder"] == "ar":
         return "one token a step"
-    return f"{row['steps']}{' (default)' if row['steps'] == model['steps'] else ''}"
+    blocks = f"blocks of {row['block_length']}" if row["block_length"] else "one block"
+    default = all(row[key] == model[key] for key in ("steps", "block_length"))
+    return f"{row['steps']}, {blocks}{' (default)' if default else ''}"
 
 
 def _seeds(models: Iterable[Figures]) -> str:

@@ -27,12 +27,13 @@ def _with_bounds(estimate: Figures, scale: float, digits: int) -> str:
     return f"{shown} [{scale * bounds[0]:.{digits}f}, {scale * bounds[1]:.{digits}f}]"
 
 
-def at_pace(model: Figures, steps: int) -> Figures | None:
-    """The ``test`` figures of a model at so many steps."""
+def at_pace(model: Figures, steps: int, block_length: int | None) -> Figures | None:
+    """The ``test`` figures of a model at so many steps, in blocks of such a length."""
     rows = [row for row in model.get("greedy", []) if row["split"] == "test"]
-    return next((row for row in rows if row["steps"] == steps), None)
+    asked = (steps, block_length)
+    return next((row for row in rows if (row["steps"], row["block_length"]) == asked), None)
 
 
 def usual(model: Figures) -> Figures | None:
     """The ``test`` figures at the model's usual pace."""
-    return at_pace(model, model["steps"])
+    return at_pace(model, model["steps"], model["block_length"])

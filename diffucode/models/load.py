@@ -36,7 +36,7 @@ from diffucode.models.checkpoint import (
     write_tensors,
 )
 from diffucode.models.families import dream, llada, native
-from diffucode.models.families.spec import Decoder, Json, Spec
+from diffucode.models.families.spec import Decoder, Json, Spec, Usual
 from diffucode.models.families.stock import load_stock
 from diffucode.models.specials import mask_token_id, terminator_ids
 from diffucode.models.transformer import TransformerDenoiser
@@ -69,10 +69,8 @@ class Loaded:
     decoder: Decoder
     """How it is meant to be decoded."""
     parameters: int
-    canvas: int | None = None
-    """Default number of answer positions, where the checkpoint states one."""
-    steps: int | None = None
-    """Default number of decoding steps, where the checkpoint states one."""
+    usual: Usual = field(default_factory=Usual)
+    """How its checkpoint says that it is meant to be decoded."""
     config: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """config.json as it was found."""
 
@@ -142,8 +140,7 @@ def load(
         family=spec.family if spec else "stock",
         decoder=decoder,
         parameters=sum(p.numel() for p in denoiser.parameters()),
-        canvas=spec.canvas if spec else None,
-        steps=spec.steps if spec else None,
+        usual=spec.usual if spec else Usual(),
         config=MappingProxyType(config),
     )
 
@@ -250,7 +247,7 @@ def _publish(loaded: Loaded, layout: str) -> tuple[Callable[[str], str], Json]:
     stock = denoiser.model.config
     kind, shift = stock.model_type, denoiser.readout_shift
     if layout == "native" and kind in native.CLASSES:
-        config = native.write(stock, loaded.decoder, shift, loaded.canvas, loaded.steps)
+        config = native.write(stock, loaded.decoder, shift, loaded.usual)
         published = dream.same_name
     elif layout == "dream" and kind == "qwen2" and shift:
         config, published = dream.write(stock), dream.same_name

@@ -14,11 +14,14 @@ from diffucode.generate.settings import GenerateConfig
 from diffucode.generate.stream import Completion
 from diffucode.measure import bench as benches
 from diffucode.measure import problems
-from diffucode.measure.bench import Bench
+from diffucode.measure.bench import Bench, Pace
 from diffucode.measure.samples import complete, programs
 from diffucode.measure.settings import QUICK, Settings
+from diffucode.models.families.spec import Usual
 from diffucode.models.load import find, load
 from diffucode.tasks.problem import Problem
+
+SEVEN = Pace(7, 0)
 
 
 @pytest.fixture
@@ -42,18 +45,16 @@ def test_measuring_goes_on_where_it_was_killed(
     monkeypatch.setattr(benches, "complete", killed)
     monkeypatch.setattr(benches, "programs", dict)
     with pytest.raises(RuntimeError, match="killed"):
-        bench.outcomes("test", 5, steps=7)
+        bench.outcomes("test", 5, pace=SEVEN)
     del asked[:]
-    outcomes = bench.outcomes("test", 5, steps=7)
+    outcomes = bench.outcomes("test", 5, pace=SEVEN)
     assert [one.id for one in outcomes] == [f"minicode/test/1/{i}" for i in range(5)]
     assert all(one.plus == one.n == 1 for one in outcomes)
     assert asked == ["minicode/test/1/4"]
     del asked[:]
-    assert len(bench.outcomes("test", 6, steps=7)) == 6  # more problems extend fewer
-    assert len(bench.outcomes("test", 3, steps=7)) == 3
+    assert len(bench.outcomes("test", 6, pace=SEVEN)) == 6  # more problems extend fewer
+    assert len(bench.outcomes("test", 3, pace=SEVEN)) == 3
     assert asked == ["minicode/test/1/5"]
-    bench.outcomes("test", 1, steps=8)  # another pace is another measurement
-    assert asked == ["minicode/test/1/5", "minicode/test/1/0"]
 
 
 def test_nothing_that_could_be_checked_is_an_error(
@@ -63,14 +64,14 @@ def test_nothing_that_could_be_checked_is_an_error(
     monkeypatch.setattr(benches, "programs", dict)
     monkeypatch.setattr(benches, "judge", lambda _, known, programs: [None] * len(known))
     with pytest.raises(SandboxError, match="not check a single one of 2"):
-        bench.outcomes("test", 2, steps=7)
+        bench.outcomes("test", 2, pace=SEVEN)
 
 
 def test_rows_of_another_form_are_named(bench: Bench) -> None:
     bench.folder.mkdir(parents=True)
     (bench.folder / "test-seed1-1x-tau0-7steps.jsonl").write_text('{"index": 0, "solved": 1}\n')
     with pytest.raises(ResumeError, match=r"7steps\.jsonl: a row of another form; delete it"):
-        bench.outcomes("test", 1, steps=7)
+        bench.outcomes("test", 1, pace=SEVEN)
 
 
 def test_other_weights_have_rows_of_their_own(
@@ -82,11 +83,33 @@ def test_other_weights_have_rows_of_their_own(
 
 
 def test_paces(bench: Bench, sandbox: Sandbox, tmp_path: Path) -> None:
-    canvas = bench.canvas
-    assert bench.paces == (canvas, canvas // 2, canvas // 4)
-    assert bench.usual == bench.loaded.steps
+    free, blocks = (
+        replace(bench, loaded=replace(bench.loaded, usual=Usual(64, 32, length)))
+        for length in (None, 8)
+    )
+    assert free.paces == (Pace(64, 0), Pace(32, 0), Pace(16, 0))
+    assert free.usual == Pace(32, 0)
+    assert blocks.paces == (Pace(64, 8), Pace(32, 8), Pace(16, 8), Pace(32, 0))
+    assert blocks.usual == Pace(32, 8)
     ar = Bench.of(find("mini-ar"), "mini-ar", tmp_path, Settings(), sandbox)
-    assert (ar.paces, ar.usual) == ((None,), None)
+    assert (ar.paces, ar.usual) == ((Pace(None, None),), Pace(None, None))
+
+
+def test_every_pace_is_a_measurement_of_its_own(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int | None, int | None]] = []
+
+    def noted(_: Any, problems: Sequence[Problem], config: GenerateConfig) -> dict[str, list[str]]:
+        asked.append((config.steps, config.block_length))
+        return {problem.id: [RIGHT] for problem in problems}
+
+    monkeypatch.setattr(benches, "complete", noted)
+    monkeypatch.setattr(benches, "programs", dict)
+    paces = [Pace(7, 0), Pace(7, 8), Pace(8, 8)]
+    for pace in (*paces, *paces):
+        bench.outcomes("test", 1, pace=pace)
+    assert asked == [(7, 0), (7, 8), (8, 8)]
 
 
 def test_a_prompt_over_the_limit_cannot_be_measured() -> None:

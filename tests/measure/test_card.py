@@ -10,6 +10,7 @@ from diffucode.measure.card import BEGIN, END, card, put
 from diffucode.measure.targets import targets
 
 ROOT = Path(__file__).parents[2]
+PACE = {"steps": 32, "block_length": 8}
 
 
 def estimate(value: float) -> dict[str, Any]:
@@ -33,21 +34,24 @@ def result(**changes: Any) -> dict[str, Any]:
     }
     reached |= changes
     bands = {str(i): estimate(value) for i, value in enumerate(reached["bands"], start=1)}
-    whole = {key: reached[key] for key in ("scored", "signatures")} | {"steps": 32, "split": "test"}
+    whole = {key: reached[key] for key in ("scored", "signatures")} | PACE | {"split": "test"}
     whole |= {key: estimate(reached[key]) for key in ("pass", "valid")} | {"bands": bands}
     whole |= dict.fromkeys(("reward", "hollow", "traps", "others")) | {"domains": {}}
-    group = {"steps": 32, "scored": 200, "samples": 8} | dict.fromkeys(
-        ("mixed_plus", "distinct_right", "pass")
+    group = (
+        PACE
+        | {"scored": 200, "samples": 8}
+        | dict.fromkeys(("mixed_plus", "distinct_right", "pass"))
     )
     group |= {key: estimate(reached[key]) for key in ("mixed", "distinct")}
     sampled = {"temperature": 1.0, "k": 64, "samples": 64, "scored": 300, "pass": None}
     sampled |= {"pass_k": estimate(reached["pass_k"]), "valid": None, "distinct": None}
     forks = {"forks": 90, "fork_median": 1.0, "other_median": 0.2, "fork_mean": 1.0}
     forks |= {"other_mean": 0.3, "ratio": estimate(reached["ratio"])}
-    mini = {"name": "mini", "decoder": "diffusion", "canvas": 64, "steps": 32, "seed": 1}
+    mini = {"name": "mini", "decoder": "diffusion", "canvas": 64, "seed": 1} | PACE
     mini |= {"greedy": [whole], "samples": [sampled], "groups": [group], "forks": forks}
     mini |= {"cost": {"seconds": reached["seconds"], "batch": 64}}
-    matched = {"name": "mini-ar-matched", "decoder": "ar", "canvas": 64, "steps": 64, "seed": 1}
+    matched = {"name": "mini-ar-matched", "decoder": "ar", "canvas": 64, "seed": 1}
+    matched |= {"steps": 64, "block_length": None}
     return {
         "models": [mini, matched | {"groups": [group]}],
         "picks": {},

@@ -17,7 +17,7 @@ from diffucode.tasks.problem import Reference
 @pytest.mark.parametrize("name", ["mini", "mini-ar"])
 def test_it_is_that_of_decoding_the_answer_from_left_to_right(name: str) -> None:
     loaded = load(name)
-    canvas = loaded.canvas or 0
+    canvas = loaded.usual.canvas or 0
     prompt = loaded.tokenizer.encode(HEAD)
     request = Request.completion("a", prompt, canvas, SamplingPlan(order=LeftToRight()))
     (done,) = decode(loaded.denoiser, [request], decoder=loaded.decoder)

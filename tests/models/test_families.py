@@ -22,6 +22,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from diffucode.errors import CheckpointError
+from diffucode.models.families.spec import Usual
 from diffucode.models.load import Loaded, load, save
 from diffucode.models.toy import tiny_model, tiny_tokenizer, tiny_transformer
 
@@ -152,8 +154,7 @@ def native(name: str = "tiny", **options: Any) -> Loaded:
         family="native",
         decoder="ar" if denoiser.causal else "diffusion",
         parameters=sum(p.numel() for p in denoiser.parameters()),
-        canvas=96,
-        steps=48,
+        usual=Usual(canvas=96, steps=48, block_length=16),
     )
 
 
@@ -162,13 +163,26 @@ def test_native_models_remember_what_they_are(causal: bool, shift: bool, tmp_pat
     made = native(causal=causal, shift=shift, terminator_ids=(256, 258))
     save(made, tmp_path / "m")
     found = load(tmp_path / "m")
-    assert (found.family, found.decoder, found.canvas, found.steps, found.parameters) == (
-        "native", made.decoder, 96, 48, made.parameters,
+    assert (found.family, found.decoder, found.usual, found.parameters) == (
+        "native", made.decoder, made.usual, made.parameters,
     )  # fmt: skip
     assert found.denoiser.readout_shift == shift and found.denoiser.causal == causal
     assert found.denoiser.mask_id == MASK and found.denoiser.terminator_ids == (256, 258)
     canvas = canvas_of(ROWS, fill=MASK)
     assert_same(logits(found.denoiser, canvas), logits(made.denoiser, canvas))
+
+
+@pytest.mark.parametrize("value", [0, -8, 2.5, "8", True])
+def test_a_usual_decoding_that_cannot_be_is_refused(value: Any, tmp_path: Path) -> None:
+    save(native(), tmp_path / "m")
+    file = tmp_path / "m" / "config.json"
+    config = json.loads(file.read_text())
+    config["diffucode"]["block_length"] = value
+    file.write_text(json.dumps(config))
+    with pytest.raises(
+        CheckpointError, match=r"block_length = .*: expected a positive whole number"
+    ):
+        load(tmp_path / "m")
 
 
 def test_a_bidirectional_checkpoint_opens_causally(tmp_path: Path) -> None:
@@ -219,7 +233,7 @@ def test_a_stock_model_opens_for_the_ar_path(tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     tiny_tokenizer().save_pretrained(tmp_path)
     loaded = load(tmp_path)
-    assert (loaded.family, loaded.decoder, loaded.canvas) == ("stock", "ar", None)
+    assert (loaded.family, loaded.decoder, loaded.usual) == ("stock", "ar", Usual())
     canvas = canvas_of([[7, 8, 9, -1, -1], [5, -1, -1]], fill=MASK)
     with torch.no_grad():
         expected = [model(torch.tensor([row])).logits[0, -1] for row in ([7, 8, 9], [5])]

@@ -23,6 +23,7 @@ from transformers.utils import logging
 import diffucode
 from diffucode.errors import ConfigError, ResumeError
 from diffucode.measure.problems import Known, Problems, ids
+from diffucode.models.families.spec import Usual
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "train/pretrain.py"
@@ -390,7 +391,9 @@ def test_matrices_are_multiplied_in_the_precision_asked_for(tmp_path: Path) -> N
 def test_the_saved_model_is_what_transformers_and_diffucode_open(
     tmp_path: Path, objective: str, ar: str
 ) -> None:
-    folder = script.pretrain(settings(tmp_path / "run", steps=2, **of(objective, ar)))
+    block = None if objective == "ar" else 8
+    changes = {"steps": 2, "block_length": block or 0, **of(objective, ar)}
+    folder = script.pretrain(settings(tmp_path / "run", **changes))
     model = AutoModelForCausalLM.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert model.dtype is torch.bfloat16 and type(model).__name__ == "Qwen3ForCausalLM"
@@ -398,7 +401,7 @@ def test_the_saved_model_is_what_transformers_and_diffucode_open(
     assert model.config.mask_token_id == tokenizer.mask_token_id
     assert model.config.eos_token_id == tokenizer.eos_token_id
     loaded = diffucode.load(folder)
-    assert (loaded.canvas, loaded.steps) == (96, 96 if objective == "ar" else 48)
+    assert loaded.usual == Usual(96, 96 if objective == "ar" else 48, block)
     assert loaded.decoder == ("ar" if objective == "ar" else "diffusion")
     assert loaded.denoiser.readout_shift is (objective != "diffusion")
     rounded: dict[str, Tensor] = torch.load(tmp_path / "run/checkpoint.pt")["model"]
@@ -442,6 +445,7 @@ def test_another_config_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     [
         ({"log_every": 2}, "checkpoint_every=3 is no multiple of log_every=2"),
         ({"decay": 0.0}, "decay=0.0: expected a share"),
+        ({"objective": "ar", "block_length": 8}, "block_length=8: an AR model has no blocks"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(

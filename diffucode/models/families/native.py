@@ -4,14 +4,16 @@
 
     {"model_type": "qwen3", ..., "mask_token_id": 3,
      "diffucode": {"family": "native", "decoder": "diffusion", "readout_shift": false,
-                   "canvas": 128, "steps": 128}}
+                   "canvas": 128, "steps": 64, "block_length": 8}}
 
 Names and values of the rest are transformers' own, so the stock class opens the folder as well.
-``canvas`` and ``steps`` (the default answer length and step count) may be null.
+``canvas``, ``steps`` and ``block_length`` (how it is decoded where nothing else is asked; see ``Usual``)
+may be null or absent.
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict, fields
 from typing import Any
 
 from transformers import (
@@ -25,7 +27,7 @@ from transformers import (
 
 from diffucode.errors import CheckpointError
 from diffucode.models.families.dream import same_name
-from diffucode.models.families.spec import Decoder, Json, Spec, require
+from diffucode.models.families.spec import Decoder, Json, Spec, Usual, require
 
 KEY = "diffucode"
 CLASSES: dict[str, tuple[Any, Any]] = {
@@ -33,6 +35,7 @@ CLASSES: dict[str, tuple[Any, Any]] = {
     "qwen2": (Qwen2Config, Qwen2ForCausalLM),
     "qwen3": (Qwen3Config, Qwen3ForCausalLM),
 }
+USUAL = tuple(field.name for field in fields(Usual))
 REQUIRED = (
     "vocab_size",
     "hidden_size",
@@ -77,14 +80,18 @@ def read(config: Json, where: str) -> Spec:
         same_name,
         ours["decoder"],
         readout_shift=bool(ours["readout_shift"]),
-        canvas=ours.get("canvas"),
-        steps=ours.get("steps"),
+        usual=_usual(ours, where),
     )
 
 
-def write(
-    stock: Any, decoder: Decoder, readout_shift: bool, canvas: int | None, steps: int | None
-) -> Json:
+def _usual(ours: Json, where: str) -> Usual:
+    try:
+        return Usual(**{name: ours.get(name) for name in USUAL})
+    except CheckpointError as error:
+        raise CheckpointError(f'{where}: config.json, "{KEY}": {error}') from None
+
+
+def write(stock: Any, decoder: Decoder, readout_shift: bool, usual: Usual) -> Json:
     """The native config.json of a stock config."""
     config: Json = stock.to_dict()
     for runtime in ("is_causal", "_name_or_path", "_attn_implementation"):
@@ -93,7 +100,6 @@ def write(
         "family": "native",
         "decoder": decoder,
         "readout_shift": readout_shift,
-        "canvas": canvas,
-        "steps": steps,
+        **asdict(usual),
     }
     return config

@@ -14,6 +14,30 @@ Decoder = Literal["diffusion", "ar"]
 
 
 @dataclass(frozen=True)
+class Usual:
+    """How a checkpoint is meant to be decoded, as far as it says so."""
+
+    canvas: int | None = None
+    """Answer positions."""
+    steps: int | None = None
+    """Decoding steps for so many positions."""
+    block_length: int | None = None
+    """Positions of a block, filled from left to right."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None and (type(value) is not int or value < 1):
+                raise CheckpointError(
+                    f"{name} = {value!r}: expected a positive whole number or null"
+                )
+
+    @property
+    def pace(self) -> float | None:
+        """Positions filled in a step."""
+        return self.canvas / self.steps if self.canvas and self.steps else None
+
+
+@dataclass(frozen=True)
 class Spec:
     """A checkpoint of a known family."""
 
@@ -26,10 +50,7 @@ class Spec:
     """Parameter name of ``model_class`` -> name in the checkpoint."""
     decoder: Decoder
     readout_shift: bool
-    canvas: int | None = None
-    """Default number of answer positions."""
-    steps: int | None = None
-    """Default number of decoding steps."""
+    usual: Usual = Usual()
 
 
 def require(config: Mapping[str, Any], names: tuple[str, ...], where: str) -> None:
