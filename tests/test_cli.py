@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from diffucode.cli import run
+from diffucode.cli.inputs import read_jsonl
+from diffucode.generate.prompted import Prompt
 from diffucode.models.load import Loaded, save
 from diffucode.models.toy import tiny_tokenizer, tiny_transformer
 from diffucode.tasks.prompts import HEADERS
@@ -233,6 +235,11 @@ def test_bad_jsonl_names_its_line(tell: Tell, tmp_path: Path, line: str, message
     code, out, err = tell("generate", "--prompts", str(file), *QUICK)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert message in err
+
+
+def test_line_separators_inside_of_json_end_no_line() -> None:
+    found = read_jsonl('{"prompt": "a\u2028b\x85c"}\r\n\n{"prompt": "d"}\n', "here")
+    assert found == [Prompt("1", "a\u2028b\x85c"), Prompt("3", "d")]
 
 
 def test_files_that_are_none(tell: Tell, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def read_jsonl(text: str, place: str) -> list[Prompt]:
     from diffucode.generate.prompted import Prompt
 
     found = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # JSON strings may hold U+2028 and the like
         if not line.strip():
             continue
         try:

@@ -115,11 +115,12 @@ def read(file: str | Path) -> tuple[PlusProblem, ...]:
     path = Path(file)
     try:
         raw = path.read_bytes()
-        lines = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode().splitlines()
+        text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode()
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise TaskError(f"{path}: expected a .jsonl or .jsonl.gz of EvalPlus: {error}") from None
     problems = []
-    for number, line in enumerate(lines, start=1):
+    # not splitlines: JSON strings may hold U+2028 and the like
+    for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
         try:
             problems.append(_problem(json.loads(line)))
         except (ValueError, KeyError, TypeError, AttributeError, LookupError) as error:

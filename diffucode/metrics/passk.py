@@ -64,7 +64,9 @@ def wilson(hits: int, n: int, confidence: float = 0.95) -> Estimate:
     share, scale = hits / n, 1 + z * z / n
     middle = (share + z * z / (2 * n)) / scale
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / scale
-    return Estimate(share, max(0.0, middle - half), min(1.0, middle + half), n, n)
+    low = middle - half if hits > 0 else 0.0  # exactly: the difference would be rounding
+    high = middle + half if hits < n else 1.0
+    return Estimate(share, low, high, n, n)
 
 
 def clustered(

@@ -109,6 +109,9 @@ def test_containers_that_json_lacks_are_rebuilt(tmp_path: Path) -> None:
     humaneval = {**row, "task_id": "HumanEval/580", "base_input": [[[1, [2]]]]}
     file.write_text(json.dumps(humaneval))
     assert read(file)[0].base == (([1, [2]],),)
+    named = humaneval | {"prompt": "# one line\u2028 of JSON\n"}
+    file.write_text(json.dumps(named, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert [item.prompt for item in read(file)] == [named["prompt"]]
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"task_id": "Mbpp"}', '{"task_id": 3}'])

@@ -38,6 +38,8 @@ def test_wilson_at_known_values() -> None:
     none = wilson(0, 10)
     assert (none.low, none.high) == pytest.approx((0.0, 0.2775), abs=1e-4)
     assert wilson(10, 10).low == pytest.approx(1 - 0.2775, abs=1e-4)
+    for n in range(1, 200):
+        assert wilson(0, n).low == 0 and wilson(n, n).high == 1
 
 
 def test_the_mean_is_of_problems_not_of_clusters() -> None:
