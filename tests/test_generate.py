@@ -9,7 +9,7 @@ import pytest
 from scripted import END, TOKENIZER, Scripted, ids
 
 from diffucode.decoding.order import BlockWise, Confidence, DrawnConfidence, Entropy, Order
-from diffucode.decoding.schedule import Quota
+from diffucode.decoding.schedule import CosineQuota, Quota, Schedule, Threshold
 from diffucode.errors import ConfigError, PlanError, PromptError, TraceError
 from diffucode.generate.infill import Holes, prepare_infill
 from diffucode.generate.model import decoder_of
@@ -286,11 +286,32 @@ def test_a_hole_at_the_end_may_end_early() -> None:
         assert (done.effective_tokens, done.finish) == (2, "terminator")
 
 
+@pytest.mark.parametrize(
+    ("settings", "schedule"),
+    [
+        ({}, Threshold(0.95)),
+        ({"order": "entropy"}, Threshold(0.95)),
+        ({"steps": 16}, Quota(16)),
+        ({"schedule": "quota"}, Quota(32)),
+        ({"schedule": "cosine"}, CosineQuota(32)),
+        ({"schedule": "threshold:0.5"}, Threshold(0.5)),
+        ({"compat": "llada", "order": "random"}, Quota(32)),
+    ],
+)
+def test_the_usual_threshold_of_a_model_is_kept(
+    settings: dict[str, Any], schedule: Schedule
+) -> None:
+    loaded = toy(Scripted(BODY))
+    loaded.usual = Usual(canvas=64, steps=32, threshold=0.95)
+    [job] = prepare(loaded, [ADD], GenerateConfig(**settings)).jobs()
+    assert job.request.plan.schedule == schedule
+
+
 def test_holes_are_filled_in_any_order() -> None:
     loaded = toy(Scripted(BODY))
-    loaded.usual = Usual(canvas=64, block_length=8)
+    loaded.usual = Usual(canvas=64, block_length=8, threshold=0.9)
     [job] = prepare_infill(loaded, "file", "a = <FILL:2>\n", GenerateConfig())
-    assert job.request.plan.order == Confidence()
+    assert (job.request.plan.order, job.request.plan.schedule) == (Confidence(), Quota())
 
 
 def test_given_text_that_talks_about_tokens_stays_text() -> None:

@@ -96,6 +96,8 @@ class Pretrain:
     """Answer positions of the other forms."""
     block_length: int = 0
     """Positions of a block in the model's usual decoding; 0: it fills the whole canvas in any order."""
+    threshold: float | None = None
+    """Probability at which the model's usual decoding fills a position; None: so many a step."""
     full_canvas: float = 0.15
     """Share of rows with the whole canvas; the others get a random width between answer and canvas."""
     vocabulary: int = 1024
@@ -144,8 +146,11 @@ class Pretrain:
                 f"init={self.init!r} with objective={self.objective}: adapt needs an AR model to start "
                 "from, the others start from scratch"
             )
-        if self.objective == "ar" and self.block_length:
-            raise ConfigError(f"block_length={self.block_length}: an AR model has no blocks")
+        if self.objective == "ar" and (self.block_length or self.threshold is not None):
+            raise ConfigError(
+                f"block_length={self.block_length}, threshold={self.threshold}: an AR model writes one "
+                "token a step"
+            )
         if not 0 < self.decay <= 1:
             raise ConfigError(f"decay={self.decay}: expected a share of the steps, over 0 up to 1")
 
@@ -268,6 +273,7 @@ def build_model(settings: Pretrain, tokenizer: PreTrainedTokenizerFast) -> Qwen3
         "canvas": settings.canvas,
         "steps": settings.canvas if causal else settings.canvas // 2,
         "block_length": settings.block_length or None,
+        "threshold": settings.threshold,
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)  # transformers initialises from the global generator only

@@ -59,12 +59,12 @@ DECODING = {
     ),
     "order_temperature": flag(float, "Order", "Randomness of the order; 0 is none. (0)"),
     "schedule": flag(
-        str, "Order", "quota, cosine, threshold:PROBABILITY or entropy-bound:NATS. (quota)"
+        str, "Order", "quota, cosine, threshold:PROBABILITY or entropy-bound:NATS. (the model's)"
     ),
     "block_length": flag(
         int,
         "Order",
-        "Fill blocks of this length from left to right; 0: one block. Default: the model's.",
+        "Fill blocks of this length from left to right; 0: one block. (the model's)",
     ),
     "compat": flag(str, "Order", "Reproduce the published loop of dream or llada."),
     "batch_size": flag(int, "Output", "Rows decoded at once; changes no result. (8)"),

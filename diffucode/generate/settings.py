@@ -89,8 +89,9 @@ class GenerateConfig:
     model's usual one, if it has one (infilling: none). 0: the whole canvas is one block."""
     steps: int | None = None
     """Model calls to spread the commits over. None: the model's usual pace, or one commit a step."""
-    schedule: str | Schedule = "quota"
-    """One of the shorthands in ``SCHEDULES``, or a schedule with its ``kind``."""
+    schedule: str | Schedule | None = None
+    """One of the shorthands in ``SCHEDULES``, or a schedule with its ``kind``. None: the model's usual
+    one where it has one and ``steps`` says nothing else, or quota."""
     top_k: int | None = None
     top_p: float | None = None
     min_p: float | None = None
@@ -143,13 +144,13 @@ class GenerateConfig:
 
     def chosen_schedule(self) -> Schedule:
         """The schedule, ``steps`` filled in."""
-        if not isinstance(self.schedule, str):
+        if self.schedule is not None and not isinstance(self.schedule, str):
             if self.steps is not None:
                 raise ConfigError(
                     f"steps {self.steps}: a schedule with a kind carries its own steps"
                 )
             return self.schedule
-        name, _, bound = self.schedule.partition(":")
+        name, _, bound = (self.schedule or "quota").partition(":")
         if name in ("quota", "cosine") and not bound:
             return Quota(self.steps) if name == "quota" else CosineQuota(self.steps)
         if name not in ("threshold", "entropy_bound") or not _is_number(bound):
@@ -196,7 +197,10 @@ def plan(
     ``usual``: how the model is meant to be decoded, where the config leaves it open.
     """
     usual = usual or Usual()
-    if config.steps is None and usual.pace and config.schedule in ("quota", "cosine"):
+    unsaid = config.schedule is None and config.steps is None and config.compat is None
+    if unsaid and usual.threshold is not None:
+        config = replace(config, schedule=Threshold(usual.threshold))
+    if config.steps is None and usual.pace and config.schedule in (None, "quota", "cosine"):
         config = replace(config, steps=math.ceil(length / usual.pace))
     if config.compat is not None:
         return replace(_published(config, length), edits=edits)

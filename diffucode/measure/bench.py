@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from diffucode.errors import ResumeError, SandboxError
 from diffucode.execution.sandbox import Sandbox
 from diffucode.files import append_jsonl, read_jsonl
 from diffucode.generate.settings import GenerateConfig
+from diffucode.generate.stream import Completion
 from diffucode.measure.entropy import fork_of
 from diffucode.measure.judged import judge
 from diffucode.measure.problems import Known, Problems, ids
@@ -42,11 +44,15 @@ Part = Literal["greedy", "samples", "groups", "forks", "cost"]
 
 
 class Pace(NamedTuple):
-    """How a diffusion model is decoded; None twice for an AR model, which has one way."""
+    """How a diffusion model is decoded, as ``GenerateConfig`` says it; an AR model has one way, ``AR``."""
 
+    schedule: str | None
     steps: int | None
     block_length: int | None
     """0: the whole canvas."""
+
+
+AR = Pace(None, None, None)
 
 
 @dataclass(frozen=True)
@@ -92,20 +98,29 @@ class Bench:
 
     @property
     def paces(self) -> tuple[Pace, ...]:
-        """L, L/2 and L/4 steps in the usual blocks, and L/2 over the whole canvas."""
-        steps = [self.canvas // part for part in (1, 2, 4)]
+        """The usual one; L, L/2 and L/4 steps in the usual blocks; L/2 over the whole canvas."""
         if self.loaded.decoder == "ar":
             return (self.usual,)
-        block = self.usual.block_length
-        return tuple(Pace(n, block) for n in steps) + ((Pace(steps[1], 0),) if block else ())
+        steps = [self.canvas // part for part in (1, 2, 4)]
+        even = [Pace("quota", n, self.usual.block_length) for n in steps]
+        return tuple(dict.fromkeys([self.usual, *even, Pace("quota", steps[1], 0)]))
+
+    @property
+    def slowest(self) -> Pace:
+        """One commit a step, in the usual blocks."""
+        usual = self.usual
+        return usual if usual == AR else Pace("quota", self.canvas, usual.block_length)
 
     @property
     def usual(self) -> Pace:
         """How the model is meant to be decoded."""
         if self.loaded.decoder == "ar":
-            return Pace(None, None)
+            return AR
         usual = self.loaded.usual
-        return Pace(usual.steps or self.canvas, usual.block_length or 0)
+        block = usual.block_length or 0
+        if usual.threshold is not None:
+            return Pace(f"threshold:{usual.threshold:g}", None, block)
+        return Pace("quota", usual.steps or self.canvas, block)
 
     # --- figures -------------------------------------------------------------------------------
 
@@ -124,8 +139,7 @@ class Bench:
             "decoder": self.loaded.decoder,
             "parameters": self.loaded.parameters,
             "canvas": self.canvas,
-            "steps": self.usual.steps or self.canvas,
-            "block_length": self.usual.block_length,
+            "pace": list(self.usual),
             "seed": self.settings.seed,
         } | {part: measures[part]() for part in parts}
 
@@ -154,7 +168,7 @@ class Bench:
         """Groups as RL draws them: at temperature 1, at the usual pace and one commit a step."""
         s = self.settings
         found = []
-        for pace in dict.fromkeys((self.usual, self.paces[0])):
+        for pace in dict.fromkeys((self.usual, self.slowest)):
             outcomes = self.outcomes("rl", s.group_problems, s.group_samples, 1.0, pace)
             described = self._described("rl", s.group_problems, pace, 1.0)
             found.append(described | grouped(outcomes, s.seed))
@@ -186,7 +200,7 @@ class Bench:
         for index in range(s.cost_repeats):
             if index not in rows:
                 start = time.process_time()
-                self._programs(known, 1, 1.0, self.paces[0], seed=index)
+                self._completions(known, 1, 1.0, self.slowest, seed=index)
                 seconds = (time.process_time() - start) / s.cost_rows
                 rows[index] = {"index": index, "seconds": seconds}
                 self._keep(name, [rows[index]])
@@ -204,10 +218,9 @@ class Bench:
         """
         seed, pace = self.settings.seed, pace or self.usual
         name = f"{split}-seed{seed}-{samples}x-tau{tau:g}"
-        if pace.steps is not None:
-            name += f"-{pace.steps}steps"
-        if pace.block_length:
-            name += f"-blocks-of-{pace.block_length}"
+        name = "-".join(
+            [name, *(f"{value}".replace(":", "") for value in pace if value is not None)]
+        )
         rows = self._kept(name)
         asked = ids(split, seed, n)
         missing = [index for index in range(n) if index not in rows]
@@ -217,10 +230,13 @@ class Bench:
             title = f"{self.loaded.name} {name}"
             self.progress(title, n - len(missing) + first, n)
             chunk = known[first : first + size]
-            written = self._programs(chunk, samples, tau, pace, seed)
-            judged = judge(self.sandbox, chunk, written)
+            done = self._completions(chunk, samples, tau, pace, seed)
+            judged = judge(self.sandbox, chunk, programs(done))
+            passes = Counter[str]()
+            for one in done:
+                passes[one.id] += one.nfe
             fresh = [
-                {"index": index, **asdict(outcome)}
+                {"index": index, **asdict(outcome), "passes": passes[outcome.id]}
                 for index, outcome in zip(missing[first : first + size], judged, strict=True)
                 if outcome is not None
             ]
@@ -231,18 +247,18 @@ class Bench:
             raise SandboxError(f"{name}: the sandbox could not check a single one of {n} problems")
         return [self._outcome(name, rows[index]) for index in range(n) if index in rows]
 
-    def _programs(
+    def _completions(
         self,
         known: Sequence[Known],
         samples: int,
         tau: float,
         pace: Pace,
         seed: int,
-    ) -> dict[str, list[str]]:
+    ) -> list[Completion]:
         config = GenerateConfig(
             samples=samples, temperature=tau, seed=seed, batch_size=CAPACITY, **pace._asdict()
         )
-        return programs(complete(self.loaded, [one.problem for one in known], config))
+        return list(complete(self.loaded, [one.problem for one in known], config))
 
     def _kept(self, name: str) -> dict[int, dict[str, Any]]:
         return {row["index"]: row for row in read_jsonl(self.folder / f"{name}.jsonl")}
@@ -258,6 +274,4 @@ class Bench:
             raise ResumeError(f"{file}: a row of another form; delete it to measure anew") from None
 
     def _described(self, split: str, n: int, pace: Pace, tau: float) -> Figures:
-        steps = pace.steps or self.canvas
-        described = {"split": split, "asked": n, "temperature": tau, "steps": steps}
-        return described | {"block_length": pace.block_length}
+        return {"split": split, "asked": n, "temperature": tau, "pace": list(pace)}

@@ -54,6 +54,7 @@ def _solved(models: Sequence[Figures]) -> str:
         [
             f"`{model['name']}`",
             _pace(model, row),
+            f"{row['passes']:.1f}",
             percent(row["pass"]),
             percent(row["valid"]),
             percent(row["reward"]),
@@ -66,7 +67,8 @@ def _solved(models: Sequence[Figures]) -> str:
     ]
     head = [
         "model",
-        "steps",
+        "pace",
+        "passes",
         "pass@1 (`plus`)",
         "valid",
         "passes `reward`",
@@ -139,7 +141,7 @@ def _groups(models: Sequence[Figures]) -> str:
         for model in models
         for row in model.get("groups", [])
     ]
-    head = ["model", "steps", "mixed by `reward`", "mixed by `plus`", "distinct programs"]
+    head = ["model", "pace", "mixed by `reward`", "mixed by `plus`", "distinct programs"]
     head += ["distinct right ones", "pass@1", "problems x samples"]
     return _table("Groups of samples, `rl` split, temperature 1", head, rows)
 
@@ -187,9 +189,10 @@ def _picks(picks: Figures) -> str:
 def _pace(model: Figures, row: Figures) -> str:
     if model["decoder"] == "ar":
         return "one token a step"
-    blocks = f"blocks of {row['block_length']}" if row["block_length"] else "one block"
-    default = all(row[key] == model[key] for key in ("steps", "block_length"))
-    return f"{row['steps']}, {blocks}{' (default)' if default else ''}"
+    schedule, steps, block = row["pace"]
+    even = f"{steps} steps" if schedule == "quota" else schedule.replace(":", " ")
+    default = " (default)" if row["pace"] == model["pace"] else ""
+    return f"{even}, {f'blocks of {block}' if block else 'one block'}{default}"
 
 
 def _seeds(models: Iterable[Figures]) -> str:

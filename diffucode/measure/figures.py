@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from diffucode.metrics.outcomes import Figures
 
 
@@ -27,13 +29,12 @@ def _with_bounds(estimate: Figures, scale: float, digits: int) -> str:
     return f"{shown} [{scale * bounds[0]:.{digits}f}, {scale * bounds[1]:.{digits}f}]"
 
 
-def at_pace(model: Figures, steps: int, block_length: int | None) -> Figures | None:
-    """The ``test`` figures of a model at so many steps, in blocks of such a length."""
+def at_pace(model: Figures, pace: list[Any]) -> Figures | None:
+    """The ``test`` figures of a model at a pace (schedule, steps, block length)."""
     rows = [row for row in model.get("greedy", []) if row["split"] == "test"]
-    asked = (steps, block_length)
-    return next((row for row in rows if (row["steps"], row["block_length"]) == asked), None)
+    return next((row for row in rows if row["pace"] == pace), None)
 
 
 def usual(model: Figures) -> Figures | None:
     """The ``test`` figures at the model's usual pace."""
-    return at_pace(model, model["steps"], model["block_length"])
+    return at_pace(model, model["pace"])

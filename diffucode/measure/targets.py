@@ -36,7 +36,7 @@ def targets(result: Figures) -> list[Target]:
 
 
 def _solving(mini: Figures) -> list[Target]:
-    half = at_pace(mini, mini["canvas"] // 2, mini["block_length"]) if mini else None
+    half = at_pace(mini, ["quota", mini["canvas"] // 2, mini["pace"][2]]) if mini else None
     bands = [half["bands"].get(str(band)) for band in range(1, 6)] if half else [None] * 5
     return [
         _size(half),

@@ -43,6 +43,8 @@ class Outcome:
     """Canonical programs; those that do not parse count for nothing."""
     distinct_right: int
     """Canonical programs of those that pass ``plus``."""
+    passes: int = 0
+    """Forward passes of all samples."""
 
 
 def solved(outcomes: Sequence[Outcome], seed: int) -> Figures:
@@ -57,6 +59,7 @@ def solved(outcomes: Sequence[Outcome], seed: int) -> Figures:
     rewarded = [one for one in outcomes if one.reward]
     return {
         **_size(outcomes),
+        "passes": sum(one.passes for one in outcomes) / max(1, sum(one.n for one in outcomes)),
         "pass": _passed(outcomes, seed),
         "valid": _valid(outcomes, seed),
         "reward": _share(outcomes, lambda one: one.reward / one.n, seed),

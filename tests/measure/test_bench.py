@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,14 +15,14 @@ from diffucode.generate.settings import GenerateConfig
 from diffucode.generate.stream import Completion
 from diffucode.measure import bench as benches
 from diffucode.measure import problems
-from diffucode.measure.bench import Bench, Pace
+from diffucode.measure.bench import AR, Bench, Pace
 from diffucode.measure.samples import complete, programs
 from diffucode.measure.settings import QUICK, Settings
 from diffucode.models.families.spec import Usual
 from diffucode.models.load import find, load
 from diffucode.tasks.problem import Problem
 
-SEVEN = Pace(7, 0)
+SEVEN = Pace("quota", 7, 0)
 
 
 @pytest.fixture
@@ -30,26 +31,30 @@ def bench(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return Bench.of(find("mini"), "mini", tmp_path, Settings(), sandbox)
 
 
+def right(problems: Sequence[Problem]) -> list[Any]:
+    """What a perfect model writes."""
+    return [SimpleNamespace(id=one.id, sample=0, program=RIGHT, nfe=3) for one in problems]
+
+
 def test_measuring_goes_on_where_it_was_killed(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
 
-    def killed(_: Any, problems: Sequence[Problem], config: GenerateConfig) -> dict[str, list[str]]:
+    def killed(_: Any, problems: Sequence[Problem], config: GenerateConfig) -> list[Any]:
         if len(asked) >= 4:
             raise RuntimeError("killed")
         asked.extend(problem.id for problem in problems)
-        return {problem.id: [RIGHT] * config.samples for problem in problems}
+        return right(problems)
 
     monkeypatch.setattr(benches, "CHUNK", 2)
     monkeypatch.setattr(benches, "complete", killed)
-    monkeypatch.setattr(benches, "programs", dict)
     with pytest.raises(RuntimeError, match="killed"):
         bench.outcomes("test", 5, pace=SEVEN)
     del asked[:]
     outcomes = bench.outcomes("test", 5, pace=SEVEN)
     assert [one.id for one in outcomes] == [f"minicode/test/1/{i}" for i in range(5)]
-    assert all(one.plus == one.n == 1 for one in outcomes)
+    assert all(one.plus == one.n == 1 and one.passes == 3 for one in outcomes)
     assert asked == ["minicode/test/1/4"]
     del asked[:]
     assert len(bench.outcomes("test", 6, pace=SEVEN)) == 6  # more problems extend fewer
@@ -60,8 +65,7 @@ def test_measuring_goes_on_where_it_was_killed(
 def test_nothing_that_could_be_checked_is_an_error(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(benches, "complete", lambda *_: {})
-    monkeypatch.setattr(benches, "programs", dict)
+    monkeypatch.setattr(benches, "complete", lambda *_: [])
     monkeypatch.setattr(benches, "judge", lambda _, known, programs: [None] * len(known))
     with pytest.raises(SandboxError, match="not check a single one of 2"):
         bench.outcomes("test", 2, pace=SEVEN)
@@ -69,8 +73,8 @@ def test_nothing_that_could_be_checked_is_an_error(
 
 def test_rows_of_another_form_are_named(bench: Bench) -> None:
     bench.folder.mkdir(parents=True)
-    (bench.folder / "test-seed1-1x-tau0-7steps.jsonl").write_text('{"index": 0, "solved": 1}\n')
-    with pytest.raises(ResumeError, match=r"7steps\.jsonl: a row of another form; delete it"):
+    (bench.folder / "test-seed1-1x-tau0-quota-7-0.jsonl").write_text('{"index": 0, "solved": 1}\n')
+    with pytest.raises(ResumeError, match=r"7-0\.jsonl: a row of another form; delete it"):
         bench.outcomes("test", 1, pace=SEVEN)
 
 
@@ -83,33 +87,34 @@ def test_other_weights_have_rows_of_their_own(
 
 
 def test_paces(bench: Bench, sandbox: Sandbox, tmp_path: Path) -> None:
-    free, blocks = (
-        replace(bench, loaded=replace(bench.loaded, usual=Usual(64, 32, length)))
-        for length in (None, 8)
+    free, sure = (
+        replace(bench, loaded=replace(bench.loaded, usual=Usual(64, 32, *more)))
+        for more in ((), (8, 0.95))
     )
-    assert free.paces == (Pace(64, 0), Pace(32, 0), Pace(16, 0))
-    assert free.usual == Pace(32, 0)
-    assert blocks.paces == (Pace(64, 8), Pace(32, 8), Pace(16, 8), Pace(32, 0))
-    assert blocks.usual == Pace(32, 8)
+    assert free.paces == tuple(Pace("quota", steps, 0) for steps in (32, 64, 16))
+    assert free.usual == Pace("quota", 32, 0) and free.slowest == Pace("quota", 64, 0)
+    assert sure.usual == Pace("threshold:0.95", None, 8)
+    assert sure.slowest == Pace("quota", 64, 8)
+    even = [Pace("quota", steps, 8) for steps in (64, 32, 16)]
+    assert sure.paces == (sure.usual, *even, Pace("quota", 32, 0))
     ar = Bench.of(find("mini-ar"), "mini-ar", tmp_path, Settings(), sandbox)
-    assert (ar.paces, ar.usual) == ((Pace(None, None),), Pace(None, None))
+    assert ar.paces == (AR,) and ar.usual == ar.slowest == AR
 
 
 def test_every_pace_is_a_measurement_of_its_own(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[int | None, int | None]] = []
+    asked: list[Pace] = []
 
-    def noted(_: Any, problems: Sequence[Problem], config: GenerateConfig) -> dict[str, list[str]]:
-        asked.append((config.steps, config.block_length))
-        return {problem.id: [RIGHT] for problem in problems}
+    def noted(_: Any, problems: Sequence[Problem], config: GenerateConfig) -> list[Any]:
+        asked.append(Pace(str(config.schedule), config.steps, config.block_length))
+        return right(problems)
 
     monkeypatch.setattr(benches, "complete", noted)
-    monkeypatch.setattr(benches, "programs", dict)
-    paces = [Pace(7, 0), Pace(7, 8), Pace(8, 8)]
+    paces = [SEVEN, Pace("quota", 7, 8), Pace("quota", 8, 8), Pace("threshold:0.9", None, 8)]
     for pace in (*paces, *paces):
         bench.outcomes("test", 1, pace=pace)
-    assert asked == [(7, 0), (7, 8), (8, 8)]
+    assert asked == paces
 
 
 def test_a_prompt_over_the_limit_cannot_be_measured() -> None:

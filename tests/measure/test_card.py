@@ -10,7 +10,7 @@ from diffucode.measure.card import BEGIN, END, card, put
 from diffucode.measure.targets import targets
 
 ROOT = Path(__file__).parents[2]
-PACE = {"steps": 32, "block_length": 8}
+PACE = {"pace": ["quota", 32, 8]}
 
 
 def estimate(value: float) -> dict[str, Any]:
@@ -36,7 +36,9 @@ def result(**changes: Any) -> dict[str, Any]:
     bands = {str(i): estimate(value) for i, value in enumerate(reached["bands"], start=1)}
     whole = {key: reached[key] for key in ("scored", "signatures")} | PACE | {"split": "test"}
     whole |= {key: estimate(reached[key]) for key in ("pass", "valid")} | {"bands": bands}
-    whole |= dict.fromkeys(("reward", "hollow", "traps", "others")) | {"domains": {}}
+    whole |= (
+        {"passes": 19.5} | dict.fromkeys(("reward", "hollow", "traps", "others")) | {"domains": {}}
+    )
     group = (
         PACE
         | {"scored": 200, "samples": 8}
@@ -51,7 +53,7 @@ def result(**changes: Any) -> dict[str, Any]:
     mini |= {"greedy": [whole], "samples": [sampled], "groups": [group], "forks": forks}
     mini |= {"cost": {"seconds": reached["seconds"], "batch": 64}}
     matched = {"name": "mini-ar-matched", "decoder": "ar", "canvas": 64, "seed": 1}
-    matched |= {"steps": 64, "block_length": None}
+    matched |= {"pace": [None, None, None]}
     return {
         "models": [mini, matched | {"groups": [group]}],
         "picks": {},

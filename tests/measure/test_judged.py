@@ -33,6 +33,7 @@ def test_what_an_outcome_counts(sandbox: Sandbox) -> None:
         "hollow": 3,
         "distinct": 3,
         "distinct_right": 1,
+        "passes": 0,
     }
     assert (second.id, second.n, second.reward, second.plus) == (other.problem.id, 1, 1, 0)
 

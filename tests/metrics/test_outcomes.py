@@ -20,6 +20,7 @@ def test_figures_of_solved_problems() -> None:
     found = solved(outcomes, 0)
     assert (found["scored"], found["signatures"]) == (20, 19)
     assert found["pass"]["value"] == pytest.approx(8 / 20)
+    assert found["passes"] == 0
     assert found["reward"]["value"] == pytest.approx(19 / 20)
     assert found["hollow"]["value"] == pytest.approx(4 / 19)
     assert found["hollow"]["n"] == 19
@@ -30,8 +31,9 @@ def test_figures_of_solved_problems() -> None:
 
 
 def test_several_samples_count_by_their_mean() -> None:
-    several = outcome(0, n=4, valid=3, reward=2, plus=1, hollow=1)
-    found = solved([several, outcome(1, plus=1)], 0)
+    several = outcome(0, n=4, valid=3, reward=2, plus=1, hollow=1, passes=40)
+    found = solved([several, outcome(1, plus=1, passes=20)], 0)
+    assert found["passes"] == 12
     shares = {key: found[key]["value"] for key in ("pass", "valid", "reward", "hollow")}
     assert shares == {"pass": 0.625, "valid": 0.875, "reward": 0.75, "hollow": 0.25}
 

@@ -154,7 +154,7 @@ def native(name: str = "tiny", **options: Any) -> Loaded:
         family="native",
         decoder="ar" if denoiser.causal else "diffusion",
         parameters=sum(p.numel() for p in denoiser.parameters()),
-        usual=Usual(canvas=96, steps=48, block_length=16),
+        usual=Usual(canvas=96, steps=48, block_length=16, threshold=0.9),
     )
 
 
@@ -172,16 +172,27 @@ def test_native_models_remember_what_they_are(causal: bool, shift: bool, tmp_pat
     assert_same(logits(found.denoiser, canvas), logits(made.denoiser, canvas))
 
 
-@pytest.mark.parametrize("value", [0, -8, 2.5, "8", True])
-def test_a_usual_decoding_that_cannot_be_is_refused(value: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("block_length", 0),
+        ("steps", -8),
+        ("canvas", 2.5),
+        ("block_length", "8"),
+        ("steps", True),
+        ("threshold", 0.0),
+        ("threshold", 1),
+        ("threshold", 1.5),
+        ("threshold", "0.9"),
+    ],
+)
+def test_a_usual_decoding_that_cannot_be_is_refused(name: str, value: Any, tmp_path: Path) -> None:
     save(native(), tmp_path / "m")
     file = tmp_path / "m" / "config.json"
     config = json.loads(file.read_text())
-    config["diffucode"]["block_length"] = value
+    config["diffucode"][name] = value
     file.write_text(json.dumps(config))
-    with pytest.raises(
-        CheckpointError, match=r"block_length = .*: expected a positive whole number"
-    ):
+    with pytest.raises(CheckpointError, match=rf'"diffucode": {name} = .*: expected a p'):
         load(tmp_path / "m")
 
 

@@ -391,8 +391,9 @@ def test_matrices_are_multiplied_in_the_precision_asked_for(tmp_path: Path) -> N
 def test_the_saved_model_is_what_transformers_and_diffucode_open(
     tmp_path: Path, objective: str, ar: str
 ) -> None:
-    block = None if objective == "ar" else 8
-    changes = {"steps": 2, "block_length": block or 0, **of(objective, ar)}
+    changes = {"steps": 2, **of(objective, ar)}
+    if objective != "ar":
+        changes |= {"block_length": 8, "threshold": 0.9}
     folder = script.pretrain(settings(tmp_path / "run", **changes))
     model = AutoModelForCausalLM.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -401,7 +402,7 @@ def test_the_saved_model_is_what_transformers_and_diffucode_open(
     assert model.config.mask_token_id == tokenizer.mask_token_id
     assert model.config.eos_token_id == tokenizer.eos_token_id
     loaded = diffucode.load(folder)
-    assert loaded.usual == Usual(96, 96 if objective == "ar" else 48, block)
+    assert loaded.usual == (Usual(96, 96) if objective == "ar" else Usual(96, 48, 8, 0.9))
     assert loaded.decoder == ("ar" if objective == "ar" else "diffusion")
     assert loaded.denoiser.readout_shift is (objective != "diffusion")
     rounded: dict[str, Tensor] = torch.load(tmp_path / "run/checkpoint.pt")["model"]
@@ -445,7 +446,7 @@ def test_another_config_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     [
         ({"log_every": 2}, "checkpoint_every=3 is no multiple of log_every=2"),
         ({"decay": 0.0}, "decay=0.0: expected a share"),
-        ({"objective": "ar", "block_length": 8}, "block_length=8: an AR model has no blocks"),
+        ({"objective": "ar", "block_length": 8}, "block_length=8, .*: an AR model writes one"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(

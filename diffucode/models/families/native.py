@@ -4,11 +4,11 @@
 
     {"model_type": "qwen3", ..., "mask_token_id": 3,
      "diffucode": {"family": "native", "decoder": "diffusion", "readout_shift": false,
-                   "canvas": 128, "steps": 64, "block_length": 8}}
+                   "canvas": 128, "steps": 64, "block_length": 8,
+                   "threshold": 0.95}}
 
 Names and values of the rest are transformers' own, so the stock class opens the folder as well.
-``canvas``, ``steps`` and ``block_length`` (how it is decoded where nothing else is asked; see ``Usual``)
-may be null or absent.
+From ``canvas`` on (how it is decoded where nothing else is asked; see ``Usual``) all may be null or absent.
 """
 
 from __future__ import annotations

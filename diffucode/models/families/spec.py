@@ -23,13 +23,22 @@ class Usual:
     """Decoding steps for so many positions."""
     block_length: int | None = None
     """Positions of a block, filled from left to right."""
+    threshold: float | None = None
+    """A step fills every position of its block whose best token has this probability; no step count."""
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
+        for name in ("canvas", "steps", "block_length"):
+            value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):
                 raise CheckpointError(
                     f"{name} = {value!r}: expected a positive whole number or null"
                 )
+        if self.threshold is not None and not (
+            isinstance(self.threshold, float) and 0 < self.threshold <= 1
+        ):
+            raise CheckpointError(
+                f"threshold = {self.threshold!r}: expected a probability over 0 up to 1, or null"
+            )
 
     @property
     def pace(self) -> float | None:
