@@ -117,6 +117,14 @@ def test_every_pace_is_a_measurement_of_its_own(
     assert asked == paces
 
 
+def test_a_model_may_be_measured_at_its_usual_pace_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(benches, "complete", lambda _, problems, config: right(problems))
+    found = replace(bench, settings=replace(QUICK, ood=0)).measure(["usual"])
+    assert [row["pace"] for row in found["greedy"]] == [found["pace"]]
+
+
 def test_a_prompt_over_the_limit_cannot_be_measured() -> None:
     long = replace(twice().problem, prompt=HEAD + "    # and so on\n" * 200)
     with pytest.raises(PromptError, match=r"mini: minicode/test/1/0: .* over the model's limit"):
