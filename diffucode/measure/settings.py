@@ -23,7 +23,7 @@ class Settings:
     """Of the dev split, for pass@k."""
     pass_samples: int = 64
     pass_k: int = 64
-    temperatures: tuple[float, ...] = (1.0, 1.4)
+    temperatures: tuple[float, ...] = (1.0,)
     group_problems: int = 200
     """Of the rl split, at temperature 1."""
     group_samples: int = 8
