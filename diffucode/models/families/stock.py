@@ -74,7 +74,7 @@ def _need_gguf() -> None:
         import gguf  # noqa: F401
     except ImportError as error:
         raise MissingExtra(
-            'reading GGUF files needs the gguf package: pip install "diffucode[smollm2]"'
+            'reading GGUF files needs the gguf package: pip install "diffucode[gguf]"'
         ) from error
 
 
