@@ -95,13 +95,14 @@ class _Row:
 
 
 def stream(
-    loaded: Loaded, jobs: Iterable[Job], *, decoder: Decoder, capacity: int
+    loaded: Loaded, jobs: Iterable[Job], *, decoder: Decoder, capacity: int, rl_step: int = 0
 ) -> Iterator[Frame]:
     """Decode the jobs, at most ``capacity`` at a time, and yield every step.
 
-    Completions come in the order in which they finish. Jobs are drawn as rows become free.
+    Completions come in the order in which they finish. Jobs are drawn as rows become free. ``rl_step`` is
+    the training step of the model, for temperature policies that follow it.
     """
-    engine = Engine(loaded.denoiser, decoder=decoder, capacity=capacity)
+    engine = Engine(loaded.denoiser, decoder=decoder, capacity=capacity, rl_step=rl_step)
     waiting: dict[tuple[str, int], Job] = {}
     rows: dict[tuple[str, int], _Row] = {}
 

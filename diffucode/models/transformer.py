@@ -18,6 +18,7 @@ position of a row has none and reads its own.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,9 @@ class TransformerDenoiser(nn.Module):
         self._open_id = next((i for i in (mask_id, *terminator_ids) if i is not None), 0)
         self._chunk = chunk_rows(self.vocab_size, head_bytes)
         self._layout: tuple[Tensor, bool, bool] | None = None
+        # transformers 5.24 renamed the argument
+        named = inspect.signature(model.base_model.forward).parameters
+        self._cache_name = "cache" if "cache" in named else "past_key_values"
         if type(model.get_output_embeddings()) is nn.Linear:
             model.set_output_embeddings(HeadLinear.of(model.get_output_embeddings()))
         if getattr(model.config, "is_causal", True) != self.causal:
@@ -197,7 +201,7 @@ class TransformerDenoiser(nn.Module):
         inputs: dict[str, Any] = {
             "input_ids": tokens_BL.gather(1, position_BQ),
             "position_ids": position_BQ,
-            "past_key_values": cache.past,
+            self._cache_name: cache.past,
             "use_cache": True,
         }
         plain = width == 1 or not cache.valid_BW.shape[1]

@@ -108,6 +108,30 @@ def draw(
     )
 
 
+def log_probability(
+    z_nV: Tensor,
+    token_n: Tensor,
+    tau_n: Tensor,
+    rule: Truncation,
+    *,
+    never: int | None = None,
+) -> Tensor:
+    """ln of the probability with which ``draw`` gives these tokens; differentiable in z.
+
+    tau at least 1e-5; which tokens the truncation keeps is taken as given. -inf for a token that it
+    does not keep.
+    """
+    if never is not None:
+        z_nV = z_nV.index_fill(1, torch.tensor([never], device=z_nV.device), -torch.inf)
+    fixed_nV = z_nV.detach()
+    soft = softmax(fixed_nV, tau_n)
+    plain = softmax(fixed_nV, torch.ones_like(tau_n)) if rule.temperature_last else soft
+    cut_n = cut(fixed_nV, plain, largest(fixed_nV, rule.retained), rule)
+    kept_nV = (z_nV / tau_n[:, None]).masked_fill(fixed_nV < cut_n[:, None], -torch.inf)
+    chosen_n: Tensor = kept_nV.gather(1, token_n[:, None])[:, 0]
+    return chosen_n - kept_nV.logsumexp(1)
+
+
 def _noise(noise: Noise, id_nK: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Gumbels of the ids and of the rest, and the uniform that draws inside the rest, in one go."""
     ids = torch.nn.functional.pad(id_nK, (0, 2))

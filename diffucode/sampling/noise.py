@@ -49,6 +49,12 @@ class Purpose(IntEnum):
     """The random order policy's scores, and random tie-breaks."""
     REVEAL = 5
     """Whether a position opens, for schedules that decide position by position."""
+    MASK = 6
+    """Which positions a likelihood estimate hides."""
+    LEVEL = 7
+    """How many of them."""
+    PROMPT = 8
+    """Which positions of the prompt it hides."""
 
 
 def key(seed: int, request: str, sample: int = 0) -> tuple[int, int]:
