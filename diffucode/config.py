@@ -55,8 +55,9 @@ def _merge(file: str | Path | None, overrides: Sequence[str]) -> Any:
         if override.find("=") < 1:
             raise ConfigError(f"override {override!r}: expected key=value, as in model.layers=4")
     try:
-        base = OmegaConf.create({}) if file is None else OmegaConf.load(file)
-        merged = OmegaConf.merge(base, OmegaConf.from_dotlist(list(overrides)))
+        merged: Any = OmegaConf.create({}) if file is None else OmegaConf.load(file)
+        for override in overrides:
+            merged = _overridden(merged, override)
         return OmegaConf.to_container(merged, resolve=True)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -64,6 +65,19 @@ def _merge(file: str | Path | None, overrides: Sequence[str]) -> Any:
     except (YAMLError, OmegaConfBaseException, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{file or 'overrides'}: not a readable config ({reason})") from None
+
+
+def _overridden(base: Any, override: str) -> Any:
+    """The config with ``key=value``. A mapping that names its ``kind`` replaces what stands there: keys of
+    another kind are not its own."""
+    key, _, _ = override.partition("=")
+    given = OmegaConf.from_dotlist([override])
+    value: Any = OmegaConf.to_container(given, resolve=False)
+    for part in key.split("."):
+        value = value[part]
+    if isinstance(value, dict) and "kind" in value:
+        base = OmegaConf.merge(base, OmegaConf.from_dotlist([f"{key}=null"]))
+    return OmegaConf.merge(base, given)
 
 
 def _explain(cls: type, errors: list[ErrorDetails]) -> str:

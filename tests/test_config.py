@@ -67,6 +67,17 @@ def refusal(*overrides: str, file: Path | None = None) -> str:
     return str(caught.value)
 
 
+def test_a_value_of_another_kind_replaces_the_whole(tmp_path: Path) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text("policy: {kind: ramp, start: 2.0, knots: {1: 0.5}}\n")
+    assert config.load(Job, file, ["policy={kind: flat, tau: 3}"]).policy == Flat(tau=3.0)
+    assert config.load(Job, file, ["policy={kind: ramp}"]).policy == Ramp()
+    kept = config.load(Job, file, ["policy.start=4"]).policy
+    assert kept == Ramp(start=4.0, knots={1: 0.5})
+    first = ["policy.tau=2", "policy={kind: ramp, start: 5}"]  # in their order
+    assert config.load(Job, None, first).policy == Ramp(start=5.0)
+
+
 def test_overrides_win_over_the_file_which_wins_over_defaults(tmp_path: Path) -> None:
     file = tmp_path / "job.yaml"
     file.write_text("name: from file\nmodel:\n  layers: 6\n")

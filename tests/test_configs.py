@@ -45,6 +45,10 @@ def test_generate(file: Path) -> None:
 
 @files("train")
 def test_train(file: Path) -> None:
+    if file.stem.startswith("coupled_grpo"):
+        coupled_grpo = script(ROOT / "train" / "coupled_grpo.py")
+        assert config.load(coupled_grpo.CoupledGrpo, file).updates > 0
+        return
     pretrain = script(ROOT / "train" / "pretrain.py")
     assert config.load(pretrain.Pretrain, file).steps > 0
 

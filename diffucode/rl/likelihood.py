@@ -162,8 +162,9 @@ def score(
     the results are the same. Raises PlanError where the plan reads to the left and the model does not, or
     the other way round, and where a behaviour has temperature 0, which has no gradient.
     """
-    if (plan.reading == "left") != denoiser.causal:
-        kind = "causal" if denoiser.causal else "bidirectional"
+    causal = getattr(denoiser, "module", denoiser).causal  # data parallelism wraps the denoiser
+    if (plan.reading == "left") != causal:
+        kind = "causal" if causal else "bidirectional"
         raise PlanError(
             f"a plan that reads {plan.reading!r} on a {kind} model: the autoregressive estimator is for "
             "causal models, the others are for bidirectional ones"

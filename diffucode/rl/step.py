@@ -170,10 +170,23 @@ class Prepared:
     """Forward passes, (row, view) pairs, that preparing took."""
 
 
+Known = tuple[Tensor | None, Tensor | None]
+"""The ``old_N`` and ``ref_N`` of an iteration."""
+
+
 def prepare(
-    policy: Denoiser, batch: Batch, update: Update, sync: Sync, reference: Denoiser | None = None
+    policy: Denoiser,
+    batch: Batch,
+    update: Update,
+    sync: Sync,
+    reference: Denoiser | None = None,
+    *,
+    known: Sequence[Known] | None = None,
 ) -> Prepared:
-    """Plans of all iterations, and what old and reference policy say under them, before any step."""
+    """Plans of all iterations, and what old and reference policy say under them, before any step.
+
+    ``known``: what they said already, of every iteration, for a run that goes on between two of them.
+    """
     mask = policy.mask_id
     rows = complete(
         batch.traces,
@@ -198,13 +211,15 @@ def prepare(
             seed=batch.seed,
             traces=batch.traces,
         )
-        old_N = ref_N = None
-        if i > 0:
-            old_N = _without_gradient(policy, rows, made, behaviour)
-            passes += int(made.passes_B.sum())
-        if reference is not None:
-            ref_N = _without_gradient(reference, rows, made, behaviour)
-            passes += int(made.passes_B.sum())
+        if known is not None:
+            found.append(Iteration(made, *known[i]))
+            continue
+        others = (policy if i > 0 else None, reference)
+        old_N, ref_N = (
+            None if model is None else _without_gradient(model, rows, made, behaviour)
+            for model in others
+        )
+        passes += int(made.passes_B.sum()) * sum(model is not None for model in others)
         found.append(Iteration(made, old_N, ref_N))
     length_B = rows.scored_BL.sum(1)
     counts = sync.total(torch.stack([torch.tensor(len(length_B)), length_B.sum().cpu()]))

@@ -78,15 +78,15 @@ def test_scales_are_sample_deviations_plus_the_published_floor():
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_constant_groups_and_singles_get_exactly_nothing(rule):
     # The mean of three times 0.1 is not 0.1: a deviation would not be 0 here.
-    reward_B = torch.tensor([0.1, 0.1, 0.1, 0.7, 1.0, 0.0])
+    reward_B = doubles(0.1, 0.1, 0.1, 0.7, 1.0, 0.0)
     found = rule(reward_B, torch.tensor([0, 0, 0, 1, 2, 2]), torch.tensor([3, 5, 9, 4, 2, 6]))
     assert found.advantage_B[:4].tolist() == [0, 0, 0, 0]
     assert (found.advantage_B[4:] != 0).all()
-    assert found.advantage_B.dtype == torch.float32
     assert found.flat_B.tolist() == [True] * 4 + [False] * 2
     assert (found.groups, found.flat_groups) == (3, 2)
     alone = rule(torch.tensor([5.0]), torch.tensor([0]), torch.tensor([3]))
     assert alone.advantage_B.tolist() == [0]
+    assert alone.advantage_B.dtype == torch.float32
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)

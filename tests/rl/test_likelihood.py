@@ -193,7 +193,9 @@ def test_what_follows_the_terminator_is_neither_scored_nor_seen(
     ends = [int(((t.token == END) & (t.step >= 0)).argmax()) for t in traces]
     last_B = [int(row.nonzero().max()) for row in finished(traces, tail).scored_BL]
     assert last_B == ends
-    assert all(int(first.targets.col_N[first.targets.row_N == b].max()) <= ends[b] for b in range(3))
+    assert all(
+        int(first.targets.col_N[first.targets.row_N == b].max()) <= ends[b] for b in range(3)
+    )
 
 
 def test_a_shown_tail_is_seen() -> None:

@@ -422,10 +422,15 @@ def test_adaptation_starts_from_the_ar_model_and_its_tokenizer(tmp_path: Path, a
 def test_what_cannot_be_adapted_is_refused(tmp_path: Path, ar: str) -> None:
     with pytest.raises(ConfigError, match="init=None with objective=adapt"):
         settings(tmp_path, objective="adapt")
-    with pytest.raises(ConfigError, match="init='mini-ar' with objective=ar"):
-        settings(tmp_path, objective="ar", init="mini-ar")
-    with pytest.raises(ConfigError, match="it decodes by diffusion"):
-        pieces(settings(tmp_path / "a", objective="adapt", init="mini"), tmp_path / "a")
+    with pytest.raises(ConfigError, match="others=2: expected a share"):
+        settings(tmp_path, others=2)
+    for objective, name in (("adapt", "mini"), ("ar", "mini"), ("diffusion", "mini-ar")):
+        folder = tmp_path / f"{objective}-{name}"
+        with pytest.raises(ConfigError, match="its decoder is"):
+            pieces(settings(folder, objective=objective, init=name), folder)
+    with pytest.raises(ConfigError, match="read one column earlier"):
+        folder = tmp_path / "shifted"
+        pieces(settings(folder, objective="diffusion", init="mini-adapted"), folder)
     other = script.Architecture(**{**SHAPE, "intermediate": 40})
     with pytest.raises(ConfigError, match=r"is \[.*\] there, \[.*\] under model="):
         pieces(settings(tmp_path / "b", model=other, **of("adapt", ar)), tmp_path / "b")

@@ -1,0 +1,596 @@
+"""Train a code model with reinforcement learning: coupled-GRPO and its family, for diffusion and AR models.
+
+    accelerate launch train/coupled_grpo.py --config configs/train/coupled_grpo_mini.yaml updates=40 seed=1
+
+    problems(step) ──> rollouts ──> rewards (sandbox) ──> advantages ──┐
+         ^                policy                                       v
+         │                                      mu iterations: masks, old | reference | new log-probs,
+    (seed, step)                                loss, backward, AdamW ──> checkpoint, metrics.jsonl, model/
+
+Everything random is a function of (seed, step), so a resumed run repeats the unbroken one bitwise on one
+machine, process and thread count: a checkpoint holds weights, optimiser, reference and, between two
+iterations, the rollouts and what the old policy said of them. The same command continues a killed run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import io
+import math
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from diffucode import config as configs
+from diffucode.decoding.trace import Trace
+from diffucode.errors import ConfigError, DiffucodeError
+from diffucode.execution.sandbox import Sandbox
+from diffucode.files import write_atomic
+from diffucode.generate.settings import GenerateConfig
+from diffucode.measure.judged import judge
+from diffucode.measure.problems import Problems, ids
+from diffucode.measure.samples import complete, programs
+from diffucode.models.load import Loaded, load, save
+from diffucode.rl import graded
+from diffucode.rl.advantage import AdvantageRule, GroupAdvantage
+from diffucode.rl.graded import GradedProblem, Minicode, ProblemSet, Source
+from diffucode.rl.masking import Autoregressive
+from diffucode.rl.reward_pool import RewardPool
+from diffucode.rl.rewards import Reward
+from diffucode.rl.rollout import Rollout, fitting, roll
+from diffucode.rl.step import Batch, Prepared, Stepped, Update, iterate, prepare
+from diffucode.runs import Run, open_run
+from diffucode.sampling.temperature import HapoStats
+from diffucode.sampling.truncation import Truncation
+from diffucode.tasks.syntax import canonical
+
+UNTOUCHED = GenerateConfig()
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """AdamW; linear warm-up, then constant or a cosine down to ``least`` of the peak."""
+
+    rate: float = 1e-6
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.1
+    warmup: int = 0
+    """Steps of the optimiser."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    least: float = 0.1
+
+    def at(self, step: int, steps: int) -> float:
+        """The rate of a step of ``steps``."""
+        if step < self.warmup:
+            return self.rate * (step + 1) / self.warmup
+        if self.schedule == "constant":
+            return self.rate
+        share = (step - self.warmup) / max(1, steps - self.warmup)
+        return self.rate * (self.least + (1 - self.least) * (1 + math.cos(math.pi * share)) / 2)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The policy that the divergence is measured from. None is kept where the objective's beta is 0."""
+
+    every: int = 0
+    """Updates between two synchronisations with the policy. 0: it stays what it was at first."""
+    mix: float = 1.0
+    """Share of the policy in it after one: 1 is a copy (DiffuCoder's Algorithm 1), TRL's default 0.6."""
+
+    def __post_init__(self) -> None:
+        if self.every < 0 or not 0 < self.mix <= 1:
+            raise ConfigError(f"every={self.every}, mix={self.mix}: expected >= 0 and in (0, 1]")
+
+
+@dataclass(frozen=True)
+class CoupledGrpo:
+    model: str = "mini"
+    output_dir: str = "runs/coupled_grpo"
+    seed: int = 0
+    updates: int = 40
+    """Batches of rollouts; each is learnt from ``update.iterations`` times."""
+    source: Source = field(default_factory=Minicode)
+    prompts: int = 12
+    """Problems of an update, over all processes."""
+    redraws: int = 0
+    """Times that groups without variance are replaced by others (DAPO's dynamic sampling)."""
+    rollout: GenerateConfig = field(
+        default_factory=lambda: GenerateConfig(samples=8, temperature=1.0, batch_size=64)
+    )
+    """How completions are drawn; ``samples`` is the size of a group. Model and seed are those above."""
+    reward: Reward = field(default_factory=Reward)
+    advantage: AdvantageRule = field(default_factory=GroupAdvantage)
+    update: Update = field(default_factory=Update)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    reference: Reference = field(default_factory=Reference)
+    threads: int = 1
+    dtype: str = "float32"
+    """Of the weights."""
+    gradient_checkpointing: bool = False
+    evaluate_every: int = 0
+    """Updates between evaluations on minicode's dev split, before the first and after the last. 0: none."""
+    evaluate_problems: int = 100
+    evaluate_steps: tuple[int, ...] = ()
+    """Paces to evaluate at, besides the model's usual one."""
+    checkpoint_every: int = 5
+    """Updates between checkpoints."""
+    problems_folder: str | None = None
+    """Where problems and their tests are kept between runs; None: in output_dir."""
+
+    def __post_init__(self) -> None:
+        for name in ("updates", "prompts", "checkpoint_every"):
+            if (value := getattr(self, name)) < 1:
+                raise ConfigError(f"{name} {value}: expected at least 1")
+        for name in ("model", "seed", "revision", "dtype", "device"):
+            if getattr(self.rollout, name) != getattr(UNTOUCHED, name):
+                raise ConfigError(
+                    f"rollout.{name}: say it once for the whole run, without rollout."
+                )
+        if self.rollout.samples < 2:
+            raise ConfigError(
+                f"rollout.samples {self.rollout.samples}: a group needs two completions to compare"
+            )
+        if self.rollout.temperature == 0 and self.update.scored_as == "behaviour":
+            raise ConfigError("rollout.temperature 0 has no gradient to score as behaviour")
+
+
+# --- processes ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Processes:
+    """``rl.step.Sync`` over accelerate."""
+
+    accelerator: Accelerator
+    model: nn.Module
+
+    @property
+    def world(self) -> int:
+        return self.accelerator.num_processes
+
+    def total(self, values: Tensor) -> Tensor:
+        found: Tensor = self.accelerator.reduce(values.to(self.accelerator.device), "sum")
+        return found.cpu()
+
+    def largest(self, value: Tensor) -> Tensor:
+        found: Tensor = self.accelerator.gather(value.reshape(1).to(self.accelerator.device))
+        return found.max().cpu()
+
+    def backward(self, loss: Tensor) -> None:
+        self.accelerator.backward(loss)
+
+    def accumulating(self, last: bool) -> AbstractContextManager[Any]:
+        return nullcontext() if last else self.accelerator.no_sync(self.model)
+
+    def clip(self, parameters: Iterator[nn.Parameter], norm: float) -> Tensor:
+        return self.accelerator.clip_grad_norm_(list(parameters), norm)
+
+
+# --- a batch -----------------------------------------------------------------------------------
+
+
+@dataclass
+class Trainer:
+    """What lives through a run."""
+
+    settings: CoupledGrpo
+    accelerator: Accelerator
+    run: Run
+    loaded: Loaded
+    policy: nn.Module
+    """The denoiser as accelerate wrapped it."""
+    optimizer: torch.optim.Optimizer
+    reference: nn.Module | None
+    problems: ProblemSet
+    sandbox: Sandbox
+    kept: Problems
+    """minicode's problems with their tests, on disk."""
+    entropy: HapoStats | None = None
+    """Of the last batch's committed tokens."""
+
+    @property
+    def sync(self) -> Processes:
+        return Processes(self.accelerator, self.policy)
+
+    def asked(self, update: int) -> Iterator[GradedProblem]:
+        """Different problems, in the order in which an update draws them: those of one update after
+        another's, epoch after epoch."""
+        many, at = len(self.problems.problems), update * self.settings.prompts
+        drawn: set[str] = set()
+        while len(drawn) < many:
+            epoch, place = divmod(at, many)
+            problem = self.problems.order(self.settings.seed, epoch)[place]
+            if problem.id not in drawn:
+                drawn.add(problem.id)
+                yield problem
+            at += 1
+
+    def roll(self, update: int) -> tuple[list[Rollout], dict[str, float]]:
+        """All processes' rollouts of an update, in one order, and how long they took."""
+        settings, rank, world = self.settings, self.accelerator.process_index, self.sync.world
+        source, kept, found = self.asked(update), [], []
+        started, waited = time.perf_counter(), 0.0
+        for _ in range(settings.redraws + 1):
+            wanted = settings.prompts - len(kept)
+            asked = list(islice(source, wanted))
+            if not asked:
+                break
+            with RewardPool(settings.reward, self.sandbox, {one.id: one for one in asked}) as pool:
+                own = roll(
+                    self.loaded,
+                    asked[rank::world],
+                    settings.rollout,
+                    pool,
+                    seed=settings.seed,
+                    step=update,
+                )
+                waited += pool.waited
+            by_id: dict[str, list[Rollout]] = {}
+            for one in gather_object(own):
+                by_id.setdefault(one.problem, []).append(one)
+            groups = [by_id[problem.id] for problem in asked]
+            found += groups
+            varied = [g for g in groups if len({one.reward.total for one in g} - {None}) > 1]
+            kept += varied
+            if len(kept) >= settings.prompts:
+                break
+        if settings.redraws == 0:
+            kept = found
+        flat = [g for g in found if len({one.reward.total for one in g} - {None}) < 2]
+        figures = {
+            "seconds_rollout": time.perf_counter() - started - waited,
+            "seconds_reward": waited,
+            "zero_variance_groups": len(flat) / len(found),
+            **_figures([one for group in found for one in group]),
+        }
+        return [one for group in kept for one in group], figures
+
+    def batch(self, update: int) -> tuple[Batch, dict[str, float]]:
+        """This process' share of the completions of an update."""
+        settings, rank, world = self.settings, self.accelerator.process_index, self.sync.world
+        rollouts, figures = self.roll(update)
+        samples = settings.rollout.samples
+        rewards = [one.reward.total for one in rollouts]
+        reward_B = torch.tensor([math.nan if r is None else r for r in rewards]).double()
+        group_B = torch.arange(len(rollouts)) // samples
+        length_B = torch.tensor([_length(one.trace) for one in rollouts])
+        advantages = settings.advantage(reward_B, group_B, length_B)
+        entropies = [torch.from_numpy(o.trace.entropy[o.trace.step >= 0]) for o in rollouts]
+        own = [
+            b for b in range(len(rollouts)) if group_B[b] % world == rank and advantages.kept_B[b]
+        ]
+        batch = Batch(
+            tuple(rollouts[b].trace for b in own),
+            advantages.advantage_B[own].float(),
+            update,
+            settings.seed,
+            truncation_of(settings.rollout),
+            self.entropy,
+        )
+        self.entropy = HapoStats.of(torch.cat(entropies))
+        return batch, figures
+
+    # --- checkpoints ---------------------------------------------------------------------------
+
+    def save(self, update: int, index: int, prepared: Prepared | None) -> None:
+        """State between two iterations: ``index`` of ``update`` is the next one. Appears whole or not."""
+        rank, folder = self.accelerator.process_index, self.run.folder
+        building = folder / ".checkpoint"
+        if self.accelerator.is_main_process:
+            shutil.rmtree(building, ignore_errors=True)
+            building.mkdir(parents=True)
+        self.accelerator.wait_for_everyone()
+        self.accelerator.save_state(str(building / "state"))
+        own: dict[str, Any] = {"update": update, "index": index}
+        own["entropy"] = None if self.entropy is None else vars(self.entropy)
+        own["reference"] = None if self.reference is None else self.reference.state_dict()
+        if prepared is not None:
+            own["batch"] = _batch_state(prepared)
+        buffer = io.BytesIO()
+        torch.save(own, buffer)
+        write_atomic(building / f"rank-{rank}.pt", buffer.getvalue())
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            target = folder / f"checkpoint-{update}-{index}"
+            shutil.rmtree(target, ignore_errors=True)
+            building.rename(target)
+            for old in checkpoints(folder)[:-1]:
+                shutil.rmtree(old)
+        self.accelerator.wait_for_everyone()
+
+    def restore(self) -> tuple[int, int, Prepared | None]:
+        """The next iteration, with its batch if it is not an update's first; (0, 0) without a checkpoint."""
+        found = checkpoints(self.run.folder)
+        if not found:
+            return 0, 0, None
+        self.accelerator.load_state(str(found[-1] / "state"))
+        file = found[-1] / f"rank-{self.accelerator.process_index}.pt"
+        own = torch.load(file, weights_only=True, map_location="cpu")
+        self.entropy = None if own["entropy"] is None else HapoStats(**own["entropy"])
+        if self.reference is not None:
+            self.reference.load_state_dict(own["reference"])
+        prepared = None
+        if "batch" in own:
+            prepared = self._prepared_again(own["batch"])
+        return own["update"], own["index"], prepared
+
+    def _prepared_again(self, state: dict[str, Any]) -> Prepared:
+        """A batch in mid-iteration: plans are made again, what other policies said was kept."""
+        settings = self.settings
+        batch = Batch(
+            tuple(Trace.from_json(trace) for trace in state["traces"]),
+            state["advantage_B"],
+            state["step"],
+            settings.seed,
+            truncation_of(settings.rollout),
+            None if state["entropy"] is None else HapoStats(**state["entropy"]),
+        )
+        return prepare(
+            self.loaded.denoiser, batch, settings.update, self.sync, known=state["iterations"]
+        )
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The complete ones, the newest last."""
+    found = folder.glob("checkpoint-*-*")
+    return sorted(found, key=lambda path: tuple(map(int, path.name.split("-")[1:])))
+
+
+def _batch_state(prepared: Prepared) -> dict[str, Any]:
+    batch = prepared.batch
+    return {
+        "traces": [trace.to_json() for trace in batch.traces],
+        "advantage_B": batch.advantage_B,
+        "step": batch.step,
+        "entropy": None if batch.entropy is None else vars(batch.entropy),
+        "iterations": [(one.old_N, one.ref_N) for one in prepared.iterations],
+    }
+
+
+def truncation_of(rollout: GenerateConfig) -> Truncation:
+    return Truncation(rollout.top_k, rollout.top_p, rollout.min_p, rollout.temperature_last)
+
+
+def _length(trace: Trace) -> int:
+    """Written positions: what a token-level average over a group counts."""
+    return int((trace.step >= 0).sum())
+
+
+def _figures(rollouts: list[Rollout]) -> dict[str, float]:
+    """What a batch of completions looks like."""
+    kept = [one for one in rollouts if one.reward.total is not None]
+    tried = [one for one in kept if one.reward.verdicts]
+    passed = [all(v == "passed" for v in one.reward.verdicts) for one in tried]
+    written = [one.trace.step >= 0 for one in rollouts]
+    committed = sum(int(w.sum()) for w in written)
+
+    def mean(name: str) -> float:
+        total = sum(
+            float(getattr(o.trace, name)[w].sum()) for o, w in zip(rollouts, written, strict=True)
+        )
+        return total / committed
+
+    return {
+        "reward": sum(one.reward.total or 0.0 for one in kept) / max(1, len(kept)),
+        "pass_rate": sum(passed) / max(1, len(tried)),
+        "dropped": 1 - len(kept) / len(rollouts),
+        "unique_programs": len({canonical(o.program) or o.program for o in rollouts})
+        / len(rollouts),
+        "valid": sum(canonical(o.program) is not None for o in rollouts) / len(rollouts),
+        "length": committed / len(rollouts),
+        "rollout_entropy": mean("entropy"),
+        "tempered_entropy": mean("tempered_entropy"),
+        "rollout_passes": sum(one.nfe for one in rollouts),
+    }
+
+
+# --- evaluation --------------------------------------------------------------------------------
+
+
+def evaluate(trainer: Trainer) -> dict[str, float]:
+    """pass@1 on minicode's dev split at temperature 0, at the usual pace and at those asked for."""
+    settings, loaded = trainer.settings, trainer.loaded
+    known = trainer.kept.get(ids("dev", 0, settings.evaluate_problems))
+    figures = {}
+    for steps in (None, *settings.evaluate_steps):
+        schedule = None if steps is None else "quota"
+        config = GenerateConfig(steps=steps, schedule=schedule, batch_size=64)
+        answers = programs(complete(loaded, [problem for problem, _ in known], config))
+        outcomes = [one for one in judge(trainer.sandbox, known, answers) if one is not None]
+        name = "dev_pass" if steps is None else f"dev_pass_{steps}"
+        figures[name] = sum(one.plus for one in outcomes) / len(outcomes)
+        figures[name.replace("pass", "valid")] = sum(o.valid for o in outcomes) / len(outcomes)
+    return figures
+
+
+# --- the run -----------------------------------------------------------------------------------
+
+
+def train(settings: CoupledGrpo) -> Path:
+    """Run or continue a training; returns the folder of the finished model."""
+    accelerator = Accelerator(mixed_precision="no")
+    torch.set_num_threads(settings.threads)
+    main = accelerator.is_main_process
+    with accelerator.main_process_first():
+        run = open_run(settings.output_dir, configs.dump(settings), {"seed": settings.seed})
+    finished = run.folder / "model"
+    if finished.exists():
+        return finished
+    with Sandbox(tier="strongest") as sandbox:
+        trainer = build(settings, accelerator, run, sandbox)
+        with bar(main) as progress:
+            learn(trainer, progress)
+    if main:
+        save(trainer.loaded, finished)
+    accelerator.wait_for_everyone()
+    return finished
+
+
+def build(settings: CoupledGrpo, accelerator: Accelerator, run: Run, sandbox: Sandbox) -> Trainer:
+    """Model, reference, optimiser and problems."""
+    device = (
+        accelerator.device
+    )  # of several processes on a CPU: cpu:0, which safetensors does not know
+    device = torch.device("cpu") if device.type == "cpu" else device
+    loaded = load(settings.model, device=device, dtype=settings.dtype)
+    if (loaded.decoder == "ar") != isinstance(settings.update.estimator, Autoregressive):
+        raise ConfigError(
+            f"model {settings.model!r} decodes by {loaded.decoder}, and the estimator is "
+            f"{settings.update.estimator.kind}: autoregressive is for AR models, the others for diffusion"
+        )
+    if loaded.decoder == "ar" and settings.evaluate_steps:
+        raise ConfigError(
+            f"evaluate_steps {settings.evaluate_steps}: {settings.model} writes one token a step"
+        )
+    kept = Problems(Path(settings.problems_folder or run.folder))
+    with accelerator.main_process_first():
+        found = graded.load(settings.source, sandbox=sandbox, make=kept.get)
+    usable, refused = fitting(loaded, found.problems, settings.rollout)
+    if accelerator.is_main_process:
+        print(f"{found.summary()}; over the model's limit: {len(refused)}")
+    if len(usable) < settings.prompts:
+        raise ConfigError(
+            f"prompts {settings.prompts}: there are {len(usable)} problems; ask for fewer, or give more"
+        )
+    reference = None
+    if settings.update.objective.beta > 0:
+        reference = copy.deepcopy(loaded.denoiser).requires_grad_(False)
+    if settings.gradient_checkpointing:
+        loaded.denoiser.model.gradient_checkpointing_enable()
+    chosen = settings.optimizer
+    optimizer = torch.optim.AdamW(
+        loaded.denoiser.parameters(),
+        lr=chosen.rate,
+        betas=chosen.betas,
+        weight_decay=chosen.weight_decay,
+    )
+    policy, optimizer = accelerator.prepare(loaded.denoiser, optimizer)
+    problems = ProblemSet(tuple(usable), found.left_out)
+    return Trainer(
+        settings, accelerator, run, loaded, policy, optimizer, reference, problems, sandbox, kept
+    )
+
+
+def learn(trainer: Trainer, progress: Progress) -> None:
+    settings, run, main = trainer.settings, trainer.run, trainer.accelerator.is_main_process
+    first, begun, prepared = trainer.restore()
+    if main:
+        run.rewind(first)
+    each = settings.update.iterations
+    task = progress.add_task("", total=settings.updates, completed=first, note="")
+    figures: dict[str, float] = {}
+    for update in range(first, settings.updates):
+        if prepared is None:
+            if main and settings.evaluate_every and update % settings.evaluate_every == 0:
+                run.log({"step": update, **evaluate(trainer)})
+            batch, figures = trainer.batch(update)
+            prepared = prepare(
+                trainer.loaded.denoiser,
+                batch,
+                settings.update,
+                trainer.sync,
+                trainer.reference,  # type: ignore[arg-type]
+            )
+        done = []
+        started = time.perf_counter()
+        for index in range(begun, each):
+            rate = settings.optimizer.at(update * each + index, settings.updates * each)
+            for group in trainer.optimizer.param_groups:
+                group["lr"] = rate
+            done.append(one_step(trainer, prepared, index))
+            if index + 1 < each and (update + 1) % settings.checkpoint_every == 0:
+                trainer.save(update, index + 1, prepared)
+        synchronise(trainer, update)
+        figures |= summary(done, rate) | {"seconds_update": time.perf_counter() - started}
+        figures["forward_passes"] = prepared.passes + sum(one.passes for one in done)
+        if main:
+            run.log({"step": update + 1, **known(figures)})
+        begun, prepared = 0, None
+        if (update + 1) % settings.checkpoint_every == 0 or update + 1 == settings.updates:
+            trainer.save(update + 1, 0, None)
+        note = f"reward {figures.get('reward', math.nan):.3f}"
+        progress.update(task, completed=update + 1, note=note)
+    if main and settings.evaluate_every:
+        run.log({"step": settings.updates, **evaluate(trainer)})
+
+
+def one_step(trainer: Trainer, prepared: Prepared, index: int) -> Stepped:
+    most = trainer.sync.largest(torch.tensor(float(len(prepared.batch.traces))))
+    return iterate(
+        trainer.policy,
+        trainer.optimizer,
+        prepared,
+        index,
+        trainer.settings.update,
+        trainer.sync,
+        least=int(most),
+    )
+
+
+@torch.no_grad()
+def synchronise(trainer: Trainer, update: int) -> None:
+    """Let the reference follow the policy where the settings say so."""
+    chosen, reference = trainer.settings.reference, trainer.reference
+    if reference is None or not chosen.every or (update + 1) % chosen.every:
+        return
+    pairs = zip(reference.parameters(), trainer.loaded.denoiser.parameters(), strict=True)
+    for own, new in pairs:
+        own.lerp_(new, chosen.mix) if chosen.mix < 1 else own.copy_(new)
+
+
+def summary(done: list[Stepped], rate: float) -> dict[str, float]:
+    """The figures of an update: the first iteration's gap, the last one's state, means of the rest."""
+    means = [one.metrics.means() for one in done]
+
+    def mean(name: str) -> float:
+        return sum(one[name] for one in means) / len(means)
+
+    return {
+        "loss": sum(one.loss for one in done) / len(done),
+        "grad_norm": sum(one.grad_norm for one in done) / len(done),
+        "ratio_mean": mean("ratio"),
+        "ratio_first_deviation": means[0]["ratio_gap"],
+        "ratio_last_deviation": means[-1]["ratio_gap"],
+        "clip_fraction": mean("clipped_low") + mean("clipped_high"),
+        "kl": mean("kl"),
+        "entropy": mean("entropy"),
+        "rate": rate,
+    }
+
+
+def known(figures: dict[str, float]) -> dict[str, float | None]:
+    """JSON has no NaN: what was not measured is null."""
+    return {name: None if math.isnan(value) else value for name, value in figures.items()}
+
+
+def bar(shown: bool) -> Progress:
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+    return Progress(TextColumn("updates"), *columns, TimeRemainingColumn(), disable=not shown)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--config", help="YAML file")
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    arguments = parser.parse_args()
+    try:
+        train(configs.load(CoupledGrpo, arguments.config, arguments.overrides))
+    except DiffucodeError as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    main()
