@@ -1,7 +1,7 @@
 """Which checkpoints are shipped beside the finished models: chosen on the dev split, by rules set before.
 
     mini-ar-matched     the earliest kept checkpoint of mini-ar within 2 points of mini's dev pass@1
-    mini-45, mini-25    the kept checkpoints of mini nearest to 45 % and to 25 %
+    mini-45, mini-25    the kept checkpoints of mini's first leg nearest to 45 % and to 25 %
 
 Training has scored every kept checkpoint on a few problems; those that come near by that are scored again
 on more, at temperature 0 and the usual pace, and the rule looks at these scores alone.
@@ -18,6 +18,8 @@ from diffucode.files import read_jsonl
 
 WITHIN = 0.02
 WEAKER = {"mini-45": 0.45, "mini-25": 0.25}
+FIRST = "mini-first"
+"""The run of mini's first leg."""
 CLOSE = 6
 """Checkpoints that are scored again for each rule."""
 
@@ -39,20 +41,13 @@ def pick(folder: Path, score: Score) -> dict[str, Pick]:
 
     Raises ResumeError when the runs are not there or kept no checkpoints.
     """
-    logs = {name: logged(folder / name) for name in ("mini", "mini-ar")}
+    logs = {name: logged(folder / name) for name in (FIRST, "mini-ar")}
     aim = score(folder / "mini" / "model")
     picks = {
         "mini-ar-matched": matched(scored(folder / "mini-ar", logs["mini-ar"], aim, score), aim)
     }
-    unfinished = {
-        step: passed for step, passed in logs["mini"].items() if step != max(logs["mini"])
-    }
-    if not unfinished:
-        raise ResumeError(
-            f"{folder / 'mini'}: no checkpoint but the last; a weaker model needs one"
-        )
     for name, goal in WEAKER.items():
-        picks[name] = nearest(scored(folder / "mini", unfinished, goal, score), goal)
+        picks[name] = nearest(scored(folder / FIRST, logs[FIRST], goal, score), goal)
     return picks
 
 
