@@ -11,11 +11,14 @@ with another is refused.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from diffucode.errors import ResumeError
 from diffucode.files import read_jsonl, to_jsonl, write_atomic
@@ -81,6 +84,26 @@ def open_run(folder: str | Path, config: Mapping[str, Any], seeds: Mapping[str, 
     asked["revision"] = git_revision(Path(__file__).parent)
     write_atomic(record, json.dumps(asked, indent=2) + "\n")
     return run
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The complete ones (``checkpoint-1-0``, ...), the newest last."""
+    found = folder.glob("checkpoint-*")
+    return sorted(found, key=lambda path: tuple(map(int, path.name.split("-")[1:])))
+
+
+def keep_checkpoint(building: Path, target: Path) -> None:
+    """A folder that is written becomes the checkpoint ``target`` at once; older ones go."""
+    shutil.rmtree(target, ignore_errors=True)
+    building.rename(target)
+    for old in checkpoints(target.parent)[:-1]:
+        shutil.rmtree(old)
+
+
+def bar(title: str, shown: bool) -> Progress:
+    """A progress bar; ``note`` stands behind its numbers."""
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+    return Progress(TextColumn(title), *columns, TimeRemainingColumn(), disable=not shown)
 
 
 def _difference(found: Any, asked: Any, key: str = "") -> str | None:

@@ -45,12 +45,10 @@ def test_generate(file: Path) -> None:
 
 @files("train")
 def test_train(file: Path) -> None:
-    if file.stem.startswith("coupled_grpo"):
-        coupled_grpo = script(ROOT / "train" / "coupled_grpo.py")
-        assert config.load(coupled_grpo.CoupledGrpo, file).updates > 0
-        return
-    pretrain = script(ROOT / "train" / "pretrain.py")
-    assert config.load(pretrain.Pretrain, file).steps > 0
+    """By the beginning of its name: the script, and the class that it reads."""
+    readers = {"coupled_grpo": "CoupledGrpo", "pretrain": "Pretrain", "sft": "Sft"}
+    (name,) = (name for name in readers if file.stem.startswith(f"{name}_"))
+    assert config.load(getattr(script(ROOT / "train" / f"{name}.py"), readers[name]), file)
 
 
 @files("accelerate")

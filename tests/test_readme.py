@@ -50,6 +50,30 @@ def test_commands_run(command: str, tmp_path: Path) -> None:
     assert shell(command, tmp_path).strip()
 
 
+def test_the_training_command_runs(tmp_path: Path) -> None:
+    [command] = blocks("bash train")
+    words = command.split()
+    assert words[:2] == ["accelerate", "launch"]
+    small = "updates=1 source.problems=3 prompts=2 rollout.samples=2 evaluate_every=0".split()
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "accelerate.commands.launch",
+            *words[2:],
+            *small,
+            f"output_dir={tmp_path / 'run'}",
+        ],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "model" / "config.json").exists()
+
+
 def test_the_first_set_up_line_installs_and_does_the_main_job(tmp_path: Path) -> None:
     first, _ = blocks("bash install")
     *setup, job = first.split(" && ")

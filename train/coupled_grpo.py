@@ -22,15 +22,15 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 from torch import Tensor, nn
 
 from diffucode import config as configs
@@ -42,7 +42,9 @@ from diffucode.generate.settings import GenerateConfig
 from diffucode.measure.judged import judge
 from diffucode.measure.problems import Problems, ids
 from diffucode.measure.samples import complete, programs
+from diffucode.models.build import recompute_layers
 from diffucode.models.load import Loaded, load, save
+from diffucode.optimizer import Optimizer
 from diffucode.rl import graded
 from diffucode.rl.advantage import AdvantageRule, GroupAdvantage
 from diffucode.rl.graded import GradedProblem, Minicode, ProblemSet, Source
@@ -51,34 +53,12 @@ from diffucode.rl.reward_pool import RewardPool
 from diffucode.rl.rewards import Reward
 from diffucode.rl.rollout import Rollout, fitting, roll
 from diffucode.rl.step import Batch, Prepared, Stepped, Update, iterate, prepare
-from diffucode.runs import Run, open_run
-from diffucode.sampling.temperature import HapoStats
+from diffucode.runs import Run, bar, checkpoints, keep_checkpoint, open_run
+from diffucode.sampling.temperature import HapoAdaptive, HapoStats
 from diffucode.sampling.truncation import Truncation
 from diffucode.tasks.syntax import canonical
 
 UNTOUCHED = GenerateConfig()
-
-
-@dataclass(frozen=True)
-class Optimizer:
-    """AdamW; linear warm-up, then constant or a cosine down to ``least`` of the peak."""
-
-    rate: float = 1e-6
-    betas: tuple[float, float] = (0.9, 0.99)
-    weight_decay: float = 0.1
-    warmup: int = 0
-    """Steps of the optimiser."""
-    schedule: Literal["constant", "cosine"] = "constant"
-    least: float = 0.1
-
-    def at(self, step: int, steps: int) -> float:
-        """The rate of a step of ``steps``."""
-        if step < self.warmup:
-            return self.rate * (step + 1) / self.warmup
-        if self.schedule == "constant":
-            return self.rate
-        share = (step - self.warmup) / max(1, steps - self.warmup)
-        return self.rate * (self.least + (1 - self.least) * (1 + math.cos(math.pi * share)) / 2)
 
 
 @dataclass(frozen=True)
@@ -114,7 +94,7 @@ class CoupledGrpo:
     reward: Reward = field(default_factory=Reward)
     advantage: AdvantageRule = field(default_factory=GroupAdvantage)
     update: Update = field(default_factory=Update)
-    optimizer: Optimizer = field(default_factory=Optimizer)
+    optimizer: Optimizer = field(default_factory=lambda: Optimizer(rate=1e-6))
     reference: Reference = field(default_factory=Reference)
     threads: int = 1
     dtype: str = "float32"
@@ -205,6 +185,14 @@ class Trainer:
     def sync(self) -> Processes:
         return Processes(self.accelerator, self.policy)
 
+    @property
+    def rollout(self) -> GenerateConfig:
+        """The settings' own; a temperature that follows entropy follows that of the last batch."""
+        rollout = self.settings.rollout
+        if isinstance(rollout.temperature, HapoAdaptive):
+            return replace(rollout, temperature=replace(rollout.temperature, stats=self.entropy))
+        return rollout
+
     def asked(self, update: int) -> Iterator[GradedProblem]:
         """Different problems, in the order in which an update draws them: those of one update after
         another's, epoch after epoch."""
@@ -232,7 +220,7 @@ class Trainer:
                 own = roll(
                     self.loaded,
                     asked[rank::world],
-                    settings.rollout,
+                    self.rollout,
                     pool,
                     seed=settings.seed,
                     step=update,
@@ -304,11 +292,7 @@ class Trainer:
         write_atomic(building / f"rank-{rank}.pt", buffer.getvalue())
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            target = folder / f"checkpoint-{update}-{index}"
-            shutil.rmtree(target, ignore_errors=True)
-            building.rename(target)
-            for old in checkpoints(folder)[:-1]:
-                shutil.rmtree(old)
+            keep_checkpoint(building, folder / f"checkpoint-{update}-{index}")
         self.accelerator.wait_for_everyone()
 
     def restore(self) -> tuple[int, int, Prepared | None]:
@@ -341,12 +325,6 @@ class Trainer:
         return prepare(
             self.loaded.denoiser, batch, settings.update, self.sync, known=state["iterations"]
         )
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """The complete ones, the newest last."""
-    found = folder.glob("checkpoint-*-*")
-    return sorted(found, key=lambda path: tuple(map(int, path.name.split("-")[1:])))
 
 
 def _batch_state(prepared: Prepared) -> dict[str, Any]:
@@ -431,7 +409,7 @@ def train(settings: CoupledGrpo) -> Path:
         return finished
     with Sandbox(tier="strongest") as sandbox:
         trainer = build(settings, accelerator, run, sandbox)
-        with bar(main) as progress:
+        with bar("updates", main) as progress:
             learn(trainer, progress)
     if main:
         save(trainer.loaded, finished)
@@ -469,14 +447,8 @@ def build(settings: CoupledGrpo, accelerator: Accelerator, run: Run, sandbox: Sa
     if settings.update.objective.beta > 0:
         reference = copy.deepcopy(loaded.denoiser).requires_grad_(False)
     if settings.gradient_checkpointing:
-        loaded.denoiser.model.gradient_checkpointing_enable()
-    chosen = settings.optimizer
-    optimizer = torch.optim.AdamW(
-        loaded.denoiser.parameters(),
-        lr=chosen.rate,
-        betas=chosen.betas,
-        weight_decay=chosen.weight_decay,
-    )
+        recompute_layers(loaded.denoiser.model)
+    optimizer = settings.optimizer.over(loaded.denoiser.parameters())
     policy, optimizer = accelerator.prepare(loaded.denoiser, optimizer)
     problems = ProblemSet(tuple(usable), found.left_out)
     return Trainer(
@@ -574,11 +546,6 @@ def summary(done: list[Stepped], rate: float) -> dict[str, float]:
 def known(figures: dict[str, float]) -> dict[str, float | None]:
     """JSON has no NaN: what was not measured is null."""
     return {name: None if math.isnan(value) else value for name, value in figures.items()}
-
-
-def bar(shown: bool) -> Progress:
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
-    return Progress(TextColumn("updates"), *columns, TimeRemainingColumn(), disable=not shown)
 
 
 def main() -> None:

@@ -36,7 +36,6 @@ from typing import Literal
 import numpy as np
 import torch
 from accelerate import Accelerator
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
@@ -57,7 +56,7 @@ from diffucode.models.checkpoint import new_folder
 from diffucode.models.load import Loaded, find, load
 from diffucode.models.scored import annealed, hidden_at
 from diffucode.muon import Muon
-from diffucode.runs import Run, open_run
+from diffucode.runs import Run, bar, open_run
 from diffucode.tasks import minicode
 
 LONGEST = 512
@@ -493,12 +492,6 @@ def backward(
             accelerator.backward(loss * accelerator.num_processes)
         total += loss.detach()
     return total
-
-
-def bar(title: str, shown: bool) -> Progress:
-    """A progress bar; ``note`` stands behind its numbers."""
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
-    return Progress(TextColumn(title), *columns, TimeRemainingColumn(), disable=not shown)
 
 
 def main() -> None:

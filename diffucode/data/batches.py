@@ -127,8 +127,7 @@ class Batches:
     ) -> tuple[np.ndarray, np.ndarray]:
         """What is hidden of each canvas, and how much a hidden position weighs, both ``[B, C]``."""
         rng = np.random.default_rng([self.seed, 2, step])
-        # Stratified: the times of a batch cover (0, 1] evenly, which lowers the variance of 1/t.
-        time_B = rng.permutation(1 - (np.arange(self.batch) + rng.random()) / self.batch)
+        time_B = stratified(rng, self.batch)
         column_C = np.arange(self.data.canvas_n.max())
         noise_BC = rng.random((self.batch, len(column_C)))
         in_front_B = rng.random(self.batch) < self.frontier
@@ -141,26 +140,42 @@ class Batches:
         if self.weighting == "near":
             return hide_BC, nearness(hide_BC, inside_BC & ~hide_BC) / self.batch
         if self.weighting == "clipped":
-            least = LEAST_TIME
-            time_B = np.maximum(time_B, least) * (1 - least / 2)  # E[t / max(t, least)]
+            time_B = clipped(time_B)
         weight_B = 1 / (self.batch * time_B * width_B)
         return hide_BC, np.broadcast_to(weight_B[:, None], hide_BC.shape)
 
     def _draw_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Canvas widths ``[n]``, and the examples in the order of the epoch ``[steps, batch]``.
-
-        Rows of a batch have similar lengths: pools of batches are sorted, then their batches mixed.
-        """
-        data, size = self.data, POOL * self.batch
+        """Canvas widths ``[n]``, and the examples in the order of the epoch ``[steps, batch]``."""
+        data = self.data
         rng = np.random.default_rng([self.seed, 1, epoch])
         width_n = rng.integers(data.answer_n + 1, data.canvas_n + 1)
         width_n = np.where(rng.random(len(data)) < self.full_canvas, data.canvas_n, width_n)
         total_n = data.prompt_n + (data.answer_n if self.objective == "ar" else width_n)
-        order = rng.permutation(len(data))[: self.per_epoch * self.batch]
-        pools = [order[i : i + size] for i in range(0, len(order), size)]
-        pools = [pool[np.argsort(total_n[pool], kind="stable")] for pool in pools]
-        mixed = [rng.permutation(pool.reshape(-1, self.batch)) for pool in pools]
-        return width_n, np.concatenate(mixed)
+        return width_n, epoch_order(rng, total_n, self.batch)
+
+
+def epoch_order(rng: np.random.Generator, length_n: np.ndarray, batch: int) -> np.ndarray:
+    """Indices ``[steps, batch]``, each at most once; fewer than a batch of them are left over.
+
+    Rows of a batch have similar lengths: pools of batches are sorted, then their batches mixed.
+    """
+    size, many = POOL * batch, len(length_n)
+    order = rng.permutation(many)[: many // batch * batch]
+    pools = [order[i : i + size] for i in range(0, len(order), size)]
+    pools = [pool[np.argsort(length_n[pool], kind="stable")] for pool in pools]
+    return np.concatenate([rng.permutation(pool.reshape(-1, batch)) for pool in pools])
+
+
+def stratified(rng: np.random.Generator, rows: int) -> np.ndarray:
+    """Times in (0, 1], each uniform, that together cover it evenly: the variance of 1/t is lower."""
+    return rng.permutation(1 - (np.arange(rows) + rng.random()) / rows)
+
+
+def clipped(time_B: np.ndarray) -> np.ndarray:
+    """What the weighting ``clipped`` takes for the times: the weights 1/t sum to as much, expected."""
+    scale = 1 - LEAST_TIME / 2  # E[t / max(t, least)]
+    taken_B: np.ndarray = np.maximum(time_B, LEAST_TIME) * scale
+    return taken_B
 
 
 def nearness(hidden_BC: np.ndarray, known_BC: np.ndarray) -> np.ndarray:

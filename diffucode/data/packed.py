@@ -38,9 +38,9 @@ class Packed:
     """``n`` examples of ``T`` tokens in all."""
 
     token_T: np.ndarray
-    """uint16."""
+    """uint16, or uint32 for a larger vocabulary."""
     region_T: np.ndarray
-    """int8, an index into ``REGIONS``."""
+    """int8, an index into ``REGIONS``; empty where nobody asked."""
     prompt_n: np.ndarray
     answer_n: np.ndarray
     """Tokens of each prompt and answer."""
@@ -91,18 +91,35 @@ def pack(
         begins += [len(example.prompt) + start for start, _ in answer.offsets]
         regions.append(region_of(begins, example.regions))
         sizes.append((len(prompt), len(answer), room))
+    return _packed(tokens, regions, sizes, np.uint16), dropped
+
+
+def pack_ids(rows: Iterable[tuple[Sequence[int], Sequence[int], int]]) -> Packed:
+    """Prompts and answers that are tokens already, each with the positions that its answer may be given."""
+    tokens, sizes = [], []
+    for prompt, answer, room in rows:
+        tokens.append(np.array([*prompt, *answer], dtype=np.uint32))
+        sizes.append((len(prompt), len(answer), room))
+    return _packed(tokens, [], sizes, np.uint32)
+
+
+def _packed(
+    tokens: list[np.ndarray],
+    regions: list[np.ndarray],
+    sizes: list[tuple[int, int, int]],
+    dtype: type[np.unsignedinteger[Any]],
+) -> Packed:
     prompt_n, answer_n, canvas_n = np.array(sizes, dtype=np.int64).reshape(-1, 3).T
     start_n = np.cumsum(prompt_n + answer_n) - prompt_n - answer_n
     none = [np.empty(0)]
-    packed = Packed(
-        np.concatenate(tokens or none).astype(np.uint16),
+    return Packed(
+        np.concatenate(tokens or none).astype(dtype),
         np.concatenate(regions or none).astype(np.int8),
         prompt_n,
         answer_n,
         canvas_n,
         start_n,
     )
-    return packed, dropped
 
 
 def region_of(begins: Sequence[int], spans: Iterable[tuple[int, int, str]]) -> np.ndarray:

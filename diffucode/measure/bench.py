@@ -166,15 +166,11 @@ class Bench:
             found.append(described | sampled(outcomes, s.pass_k, s.seed))
         return found
 
-    def groups(self) -> list[Figures]:
-        """Groups as RL draws them: at temperature 1, at the usual pace and one commit a step."""
+    def groups(self) -> Figures:
+        """Groups as RL draws them: at temperature 1, at the usual pace."""
         s = self.settings
-        found = []
-        for pace in dict.fromkeys((self.usual, self.slowest)):
-            outcomes = self.outcomes("rl", s.group_problems, s.group_samples, 1.0, pace)
-            described = self._described("rl", s.group_problems, pace, 1.0)
-            found.append(described | grouped(outcomes, s.seed))
-        return found
+        outcomes = self.outcomes("rl", s.group_problems, s.group_samples, 1.0)
+        return self._described("rl", s.group_problems, self.usual, 1.0) | grouped(outcomes, s.seed)
 
     def forks(self) -> Figures:
         """Raw entropy at the fork token of each problem, and at the other tokens of its reference."""

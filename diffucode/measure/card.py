@@ -139,7 +139,7 @@ def _groups(models: Sequence[Figures]) -> str:
             f"{row['scored']} x {row['samples']}",
         ]
         for model in models
-        for row in model.get("groups", [])
+        if (row := model.get("groups"))
     ]
     head = ["model", "pace", "mixed by `reward`", "mixed by `plus`", "distinct programs"]
     head += ["distinct right ones", "pass@1", "problems x samples"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from diffucode.measure.figures import at_pace, percent, plain
+from diffucode.measure.figures import at_pace, percent, plain, usual
 from diffucode.measure.shipping import BYTES
 from diffucode.metrics.outcomes import Figures
 
@@ -37,11 +37,18 @@ def targets(result: Figures) -> list[Target]:
 
 def _solving(mini: Figures) -> list[Target]:
     half = at_pace(mini, ["quota", mini["canvas"] // 2, mini["pace"][2]]) if mini else None
+    paced = usual(mini) if mini else None
     bands = [half["bands"].get(str(band)) for band in range(1, 6)] if half else [None] * 5
     return [
         _size(half),
         _one("pass@1 at L/2 steps 50-70 %", half and half["pass"], lambda p: 0.5 <= p <= 0.7),
         _one("valid Python at L/2 steps >= 95 %", half and half["valid"], lambda p: p >= 0.95),
+        _one(
+            "the same at the default pace: 50-70 %",
+            paced and paced["pass"],
+            lambda p: 0.5 <= p <= 0.7,
+        ),
+        _one("valid at the default pace >= 95 %", paced and paced["valid"], lambda p: p >= 0.95),
         _falling(bands),
         _one("pass@1 of the easiest band > 85 %", bands[0], lambda p: p > 0.85),
         _one("pass@1 of the hardest band 1-20 %", bands[4], lambda p: 0.01 <= p <= 0.2),
@@ -72,7 +79,7 @@ def _best(samples: Sequence[Figures]) -> Target:
 
 
 def _groups(name: str, model: Figures) -> list[Target]:
-    group = next(iter(model.get("groups", [])), None)
+    group = model.get("groups")
     mixed, distinct = (group["mixed"], group["distinct"]) if group else (None, None)
     return [
         _one(f"{name}: mixed groups >= 40 %", mixed, lambda p: p >= 0.4),

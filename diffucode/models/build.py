@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 
 def skeleton(model_class: Any, config: Any, implementation: str = "sdpa") -> Any:
@@ -26,6 +29,18 @@ def put(model: nn.Module, name: str, value: Tensor) -> None:
     """Make ``value`` the parameter ``name``."""
     owner, _, leaf = name.rpartition(".")
     model.get_submodule(owner).register_parameter(leaf, nn.Parameter(value))
+
+
+def recompute_layers(model: Any) -> None:
+    """Make the layers of a stock model again in the backward pass instead of keeping what they computed.
+
+    transformers does so in training mode alone, which switches dropout on too: only the layers themselves
+    are put into it, not what is inside them.
+    """
+    for module in model.modules():
+        if isinstance(module, GradientCheckpointingLayer):
+            module.gradient_checkpointing = module.training = True
+            module._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
 
 
 def finish(model: Any, device: torch.device | str) -> Any:

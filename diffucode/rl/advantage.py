@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from diffucode.errors import PlanError
-from diffucode.sampling.temperature.hapo import ENTROPY_FLOOR, HapoStats
+from diffucode.sampling.temperature.hapo import HapoStats
 from diffucode.sampling.temperature.rows import check_choice
 
 Baseline = Literal["mean", "leave_one_out"]
@@ -140,10 +140,7 @@ def entropy_signal(entropy_N: Tensor, stats: HapoStats) -> Tensor:
     as anywhere in the batch that made ``stats``, 1 where it is as uncertain. A scale of 0 is
     unknown and gives 0. The released code (and Eq. 6) loses the sign; the text needs it.
     """
-    log_N = entropy_N.detach().clamp(min=ENTROPY_FLOOR).log()
-    h_N = (log_N - stats.q) * _inverse(stats.sigma)
-    scale_N = torch.where(h_N > 0, _inverse(stats.h_max), _inverse(-stats.h_min))
-    return (h_N * scale_N).clamp(-1, 1)
+    return stats.signal(entropy_N.detach()).clamp(-1, 1)
 
 
 def redistribute(
@@ -164,10 +161,6 @@ def redistribute(
     neutral_N = (moved_N >= 1 - eps_low / 2) & (moved_N <= 1 + eps_high / 2)
     picked_N = neutral_N ^ (signal_N > 0)
     return torch.where(picked_N, advantage_N * (1 + strength * signal_N), advantage_N)
-
-
-def _inverse(scale: float) -> float:
-    return 1 / scale if scale > 0 else 0.0
 
 
 class _Groups(NamedTuple):

@@ -390,15 +390,11 @@ def _row(
     prompts: Sequence[str],
 ) -> Row:
     own, base, seed = found[name], found[BASELINE], drawing.settings.seed
-    variance_C, base_C = _variances(own), _variances(base)
-    token_C = variance_C / drawing.size_C**2
-
-    def cost(some: NDArray[np.intp]) -> float:
-        mine = variance_C[some].mean() * own.passes_C[some].mean()
-        theirs = base_C[some].mean() * base.passes_C[some].mean()
-        return float(mine / theirs) if theirs > 0 else math.nan
-
-    unknown = Estimate(math.nan, math.nan, math.nan, len(prompts), len(set(prompts)))
+    if own.fixed:
+        zero = Estimate(0.0, 0.0, 0.0, len(prompts), len(set(prompts)))
+        variance = cost = per_token = zero
+    else:
+        variance, cost, per_token = _spread(own, base, drawing.size_C, prompts, seed)
     value_R = own.value_RC.mean(1)
     noise = noise_cost = None
     if drawing.settings.gradient_draws:
@@ -410,24 +406,36 @@ def _row(
         passes=float(own.passes_C.mean()),
         value=_mean(value_R),
         bias=_mean(value_R - elbo_R, SURE),
-        variance=clustered(variance_C.tolist(), prompts, seed),
-        cost=bootstrap(cost, prompts, seed) if base_C.any() else unknown,
-        per_token=bootstrap(lambda some: math.sqrt(token_C[some].mean()), prompts, seed),
+        variance=variance,
+        cost=cost,
+        per_token=per_token,
         noise=noise,
         noise_cost=noise_cost,
     )
 
 
-def _variances(drawn: Values) -> Floats:
-    """Of each completion's estimate over plans, unbiased; exactly 0 where there is but one plan."""
-    if drawn.fixed:
-        return np.zeros_like(drawn.passes_C)
-    variance_C: Floats = drawn.value_RC.var(0, ddof=1)
-    return variance_C
-
-
 def _mean(value_R: Floats, confidence: float = 0.95) -> Estimate:
     return jackknife(lambda some: float(value_R[some].mean()), len(value_R), confidence=confidence)
+
+
+def _spread(
+    own: Values, base: Values, size_C: Floats, prompts: Sequence[str], seed: int
+) -> tuple[Estimate, Estimate, Estimate]:
+    """Variance over plans, the same times passes relative to the baseline, and deviation a token."""
+    variance_C, base_C = (one.value_RC.var(0, ddof=1) for one in (own, base))
+    token_C = variance_C / size_C**2
+
+    def relative(some: NDArray[np.intp]) -> float:
+        mine = variance_C[some].mean() * own.passes_C[some].mean()
+        theirs = base_C[some].mean() * base.passes_C[some].mean()
+        return float(mine / theirs) if theirs > 0 else math.nan
+
+    unknown = Estimate(math.nan, math.nan, math.nan, len(prompts), len(set(prompts)))
+    return (
+        clustered(variance_C.tolist(), prompts, seed),
+        bootstrap(relative, prompts, seed) if base_C.any() else unknown,
+        bootstrap(lambda some: math.sqrt(token_C[some].mean()), prompts, seed),
+    )
 
 
 def _noise(

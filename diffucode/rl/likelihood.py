@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -191,17 +191,43 @@ def score(
 
     def readout(logits_nV: Tensor, where: slice) -> Tree:
         token_n = targets.token_N[where]
-        plain_n = logits_nV.logsumexp(1)
-        with torch.no_grad():
-            chance_nV = (logits_nV - plain_n[:, None]).exp_()
-            entropy_n = plain_n - chance_nV.mul_(logits_nV.clamp(min=-1e30)).sum(1)
         if behaviour is None or tau_N is None:
-            logprob_n = logits_nV.gather(1, token_n[:, None])[:, 0] - plain_n
-        else:
-            logprob_n = log_probability(
-                logits_nV, token_n, tau_N[where], behaviour.truncation, never=behaviour.never
-            )
+            logprob_n, entropy_n = _Read.apply(logits_nV, token_n)  # type: ignore[no-untyped-call]
+            return {"logprob": logprob_n, "entropy": entropy_n}
+        with torch.no_grad():
+            _, entropy_n = _Read.apply(logits_nV, token_n)  # type: ignore[no-untyped-call]
+        logprob_n = log_probability(
+            logits_nV, token_n, tau_N[where], behaviour.truncation, never=behaviour.never
+        )
         return {"logprob": logprob_n, "entropy": entropy_n}
 
     tree = denoiser(rows, ask, readout)
     return Likelihood(targets, tree["logprob"], tree["entropy"].detach())
+
+
+class _Read(torch.autograd.Function):
+    """ln p of a token of each row of logits, and the entropy of the row, which has no gradient.
+
+    The numbers of ``gather``, ``logsumexp`` and their gradients, in half the time: autograd's own go through
+    a dozen tensors of the size of the logits, and this through three.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits_nV: Tensor, token_n: Tensor) -> tuple[Tensor, Tensor]:
+        most_n = logits_nV.amax(1)
+        below_nV = logits_nV - most_n[:, None]
+        weight_nV = below_nV.exp()
+        sum_n = weight_nV.sum(1)
+        log_n = sum_n.log()
+        logprob_n = below_nV.gather(1, token_n[:, None])[:, 0] - log_n
+        below_nV.clamp_(min=-1e30)  # 0 times -inf
+        entropy_n = log_n - torch.einsum("nv,nv->n", weight_nV, below_nV) / sum_n
+        ctx.save_for_backward(weight_nV, sum_n, token_n)
+        ctx.mark_non_differentiable(entropy_n)
+        return logprob_n, entropy_n
+
+    @staticmethod
+    def backward(ctx: Any, grad_n: Tensor, _: Tensor) -> tuple[Tensor, None]:
+        weight_nV, sum_n, token_n = ctx.saved_tensors
+        grad_nV = weight_nV * (-grad_n / sum_n)[:, None]
+        return grad_nV.scatter_add_(1, token_n[:, None], grad_n[:, None]), None

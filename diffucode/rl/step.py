@@ -27,7 +27,9 @@ from diffucode.rl.advantage import entropy_signal
 from diffucode.rl.likelihood import Behaviour, Completed, Likelihood, Tail, complete, score
 from diffucode.rl.masking import Coupled, Estimator, MaskPlan, Traced, plan
 from diffucode.rl.objective import (
+    Bgpo,
     Bnpo,
+    Gspo,
     Loss,
     Metrics,
     Objective,
@@ -81,6 +83,11 @@ class Update:
         if self.scored_as == "behaviour" and self.correction != "none":
             raise ConfigError(
                 f"correction {self.correction!r} with scored_as behaviour: there is nothing to correct"
+            )
+        if self.correction == "token" and isinstance(self.objective, Gspo | Bgpo):
+            raise ConfigError(
+                f"correction 'token' with the objective {self.objective.kind}: its ratios are of more than "
+                "a token; take sequence or geometric"
             )
 
 
@@ -307,9 +314,16 @@ def _share(
         behaviour = replace(behaviour, tau_BL=behaviour.tau_BL[columns])
     found: Likelihood = score(policy, canvas, made, behaviour=behaviour)  # type: ignore[arg-type]
     at, new_N = found.targets, found.logprob_N
+    advantage_B = prepared.batch.advantage_B.to(columns.device)[columns]
     correction_N = None
     if prepared.correction_BL is not None:
-        correction_N = prepared.correction_BL[columns][at.row_N, at.col_N]
+        correction_BL = prepared.correction_BL[columns]
+        if isinstance(
+            update.objective, Gspo | Bgpo
+        ):  # one ratio for many tokens: one weight for a row
+            advantage_B = advantage_B * correction_BL.amax(1)
+        else:
+            correction_N = correction_BL[at.row_N, at.col_N]
     signal_N, stats = None, prepared.batch.entropy
     if stats is not None and getattr(update.objective, "needs_signal", False):
         signal_N = entropy_signal(found.entropy_N, stats)
@@ -327,7 +341,6 @@ def _share(
         signal_N=signal_N,
         correction_N=correction_N,
     )
-    advantage_B = prepared.batch.advantage_B.to(columns.device)[columns]
     share = policy_loss(update.objective, scored, advantage_B, prepared.totals)
     return share._replace(loss=0 * share.loss) if empty else share
 

@@ -53,7 +53,7 @@ class Template:
     system: str | None = None
     """The system prompt that the family was published with."""
     marks: tuple[str, ...] = ()
-    """Special tokens without which a tokenizer does not speak this format."""
+    """Special tokens without which a tokenizer does not speak this format; the last one ends a message."""
 
     def __call__(self, messages: Sequence[Message]) -> str:
         turns = "".join(self.turn.format(role=m["role"], content=m["content"]) for m in messages)
@@ -93,6 +93,8 @@ class Speaker:
     """The default system prompt, if the family has one."""
     instruct: bool
     """Whether ``auto`` chats."""
+    end: str | None = None
+    """The special token that ends a message of the family's template."""
 
     @classmethod
     def of(
@@ -109,11 +111,11 @@ class Speaker:
         template = TEMPLATES.get(family)
         if template is not None and all(mark in vocabulary for mark in template.marks):
             chat: Callable[[Sequence[Message]], str] | None = template
-            system = template.system
+            system, end = template.system, template.marks[-1]
         else:
-            chat, system = own, None
+            chat, system, end = own, None, None
         base = re.search(r"(?<![a-z])base(?![a-z])", name.lower().rstrip("/").rpartition("/")[2])
-        return cls(chat, system, chat is not None and base is None)
+        return cls(chat, system, chat is not None and base is None, end)
 
     def style(self, style: Style) -> Literal["chat", "complete", "raw"]:
         """``auto`` resolved."""

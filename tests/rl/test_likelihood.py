@@ -1,5 +1,6 @@
 """Scoring: the log-probabilities of a plan, whatever the batch, the padding, the chunks and the tail."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -14,7 +15,16 @@ from diffucode.errors import PlanError
 from diffucode.models.head import HEAD_BYTES
 from diffucode.models.toy import TableDenoiser, tiny_transformer
 from diffucode.protocols import Denoiser
-from diffucode.rl.likelihood import Behaviour, Completed, Likelihood, Tail, Targets, complete, score
+from diffucode.rl.likelihood import (
+    Behaviour,
+    Completed,
+    Likelihood,
+    Tail,
+    Targets,
+    _Read,
+    complete,
+    score,
+)
 from diffucode.rl.masking import (
     Autoregressive,
     Bernoulli,
@@ -159,6 +169,34 @@ def test_an_empty_share_scores_to_a_sum_of_zero() -> None:
     made = plan(Full(), canvas, scored_BL, iteration=0)
     found = score(denoiser, canvas.take(torch.arange(0)), made[0:0])
     assert len(found.targets) == 0 and float(found.estimate_B(0).sum()) == 0
+
+
+@pytest.mark.parametrize("impossible", [False, True])
+def test_reading_logits_has_the_value_and_the_gradient_of_the_plain_formula(
+    impossible: bool,
+) -> None:
+    """Also where tokens are impossible, and for logits that are large."""
+    generator = torch.Generator().manual_seed(0)
+    logits_NV = 3 * torch.randn(7, VOCAB, dtype=torch.double, generator=generator) + 1e3
+    if impossible:
+        logits_NV[:, 4:9] = -math.inf
+    token_N = torch.tensor([0, 1, 2, 3, 9, 10, 11])
+    logits_NV.requires_grad_()
+    kept_NV = logits_NV.detach().clone()
+    scale_N = torch.randn(7, dtype=torch.double, generator=generator)
+    logprob_N, entropy_N = _Read.apply(logits_NV, token_N)  # type: ignore[no-untyped-call]
+    plain_NV = logits_NV.log_softmax(1)
+    plain_N = plain_NV.gather(1, token_N[:, None])[:, 0]
+    assert torch.allclose(logprob_N, plain_N, rtol=0, atol=1e-12)
+    assert torch.allclose(entropy_N, torch.special.entr(plain_NV.exp()).sum(1), atol=1e-12)
+    assert not entropy_N.requires_grad
+    for _ in range(2):  # the backward pass leaves what it was given
+        gradients = [
+            torch.autograd.grad((scale_N * one_N).sum(), logits_NV, retain_graph=True)[0]
+            for one_N in (logprob_N, plain_N)
+        ]
+        assert torch.allclose(*gradients, rtol=0, atol=1e-12)
+    assert torch.equal(logits_NV, kept_NV)
 
 
 # --- the tail ----------------------------------------------------------------------------------

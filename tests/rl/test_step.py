@@ -218,6 +218,18 @@ def test_a_step_raises_what_is_rewarded() -> None:
         assert sign * change > 0.1
 
 
+def test_gradients_are_clipped_before_the_step() -> None:
+    """A step of plain SGD at rate 1 is as long as the norm that is allowed."""
+    model, update = policy(), Update(Count(), PLAIN, iterations=1, grad_norm=0.01)
+    before = [p.detach().clone() for p in model.parameters()]
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    prepared = prepare(model, batch_of(traces_of(policy())), update, Alone())
+    found = iterate(model, optimizer, prepared, 0, update, Alone())
+    moved = [p.detach() - old for p, old in zip(model.parameters(), before, strict=True)]
+    assert found.grad_norm > 0.02
+    assert float(torch.stack([m.norm() for m in moved]).norm()) == pytest.approx(0.01, rel=1e-3)
+
+
 def test_no_advantage_no_gradient() -> None:
     batch = replace(batch_of(traces_of(policy())), advantage_B=torch.zeros(7))
     found, gradient = stepped(Update(Coupled(), PLAIN), batch)
@@ -261,8 +273,12 @@ def test_importance_weights_reach_the_loss() -> None:
     hotter = tuple(
         replace(trace, behaviour_logprob=trace.raw_logprob + 0.5) for trace in traces
     )  # drawn with e^0.5 times the model's own probability
-    corrected, _ = stepped(Update(Count(), PLAIN, correction="token"), batch_of(hotter))
-    assert corrected.loss == pytest.approx(plain.loss * 0.60653, rel=1e-4)
+    for level in ("token", "geometric"):
+        corrected, _ = stepped(Update(Count(), PLAIN, correction=level), batch_of(hotter))  # type: ignore[arg-type]
+        assert corrected.loss == pytest.approx(plain.loss * 0.60653, rel=1e-4)
+    update = Update(Count(), Bgpo(), correction="geometric")
+    of_rows = [stepped(u, batch_of(hotter))[0].loss for u in (update, Update(Count(), Bgpo()))]
+    assert of_rows[0] == pytest.approx(of_rows[1] * 0.60653, rel=1e-4)
 
 
 def test_an_autoregressive_policy_takes_the_same_path() -> None:
@@ -300,6 +316,8 @@ def test_what_does_not_fit_is_refused() -> None:
         Update(tail="shown")
     with pytest.raises(ConfigError, match="nothing to correct"):
         Update(scored_as="behaviour", correction="token")
+    with pytest.raises(ConfigError, match="ratios are of more than"):
+        Update(objective=Bgpo(), correction="token")
     with pytest.raises(ConfigError, match="iterations 0"):
         Update(iterations=0)
     with pytest.raises(ConfigError, match="grad_norm"):

@@ -186,6 +186,7 @@ def test_an_autoregressive_policy_with_a_reference_and_redraws(
             "evaluate_every=1",
             "evaluate_problems=2",
             "evaluate_steps=[]",
+            "gradient_checkpointing=true",
         )
     )
     found = rows(folder)

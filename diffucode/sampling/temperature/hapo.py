@@ -66,6 +66,16 @@ class HapoStats:
         h = (log_h - q) / sigma if sigma > 0 else torch.zeros_like(log_h)
         return cls(float(q), float(sigma), float(h.max()), float(h.min()))
 
+    def deviation(self, entropy: Tensor) -> Tensor:
+        """h of raw entropies (nats, any shape)."""
+        return (entropy.clamp(min=ENTROPY_FLOOR).log() - self.q) * _inverse(self.sigma)
+
+    def signal(self, entropy: Tensor) -> Tensor:
+        """h over the extreme of its own sign: -1 and 1 at the surest and the most uncertain token of the
+        batch, beyond them outside it."""
+        h = self.deviation(entropy)
+        return h * torch.where(h > 0, _inverse(self.h_max), _inverse(-self.h_min))
+
 
 @dataclass(frozen=True)
 class HapoAdaptive(Memoryless):
@@ -99,17 +109,11 @@ class HapoAdaptive(Memoryless):
         scaled = self.form == "scaled"
         scale = (0.05 if scaled else 0.1) if self.tau_scale is None else self.tau_scale
         clip = (1.0 if scaled else math.inf) if self.clip is None else self.clip
-        signal_N = self._signal(view.entropy_N.float(), self.stats).clamp(-clip, clip)
+        entropy_N = view.entropy_N.float()
+        signal_N = self.stats.signal(entropy_N) if scaled else self.stats.deviation(entropy_N)
+        signal_N = signal_N.clamp(-clip, clip)
         tau_N = (base_N * (1 + scale * signal_N)).clamp(min=TAU_FLOOR)
         return Control(torch.where(view.entropy_N > 0, tau_N, base_N))
-
-    def _signal(self, entropy_N: Tensor, stats: HapoStats) -> Tensor:
-        """h or, scaled, h over the extreme of its own sign."""
-        deviation_N = entropy_N.clamp(min=ENTROPY_FLOOR).log() - stats.q
-        h_N = deviation_N * _inverse(stats.sigma)
-        if self.form == "zscore":
-            return h_N
-        return h_N * torch.where(h_N > 0, _inverse(stats.h_max), _inverse(-stats.h_min))
 
 
 def _inverse(scale: float) -> float:
