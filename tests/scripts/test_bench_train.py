@@ -272,4 +272,4 @@ def test_one_line_of_json(tmp_path: Path) -> None:
     assert result["forward_passes"] == [12, 12]
     assert result["head_rows"] == [4 * 4 * 64, 3 * 4 * (50 + 64)]
     assert result["clipped"] > 0.05
-    assert table.read_text().startswith("|  | saved | ratio |")
+    assert table.read_text().startswith("|  | saved | live | CPU |")
