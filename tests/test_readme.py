@@ -54,7 +54,7 @@ def test_the_training_command_runs(tmp_path: Path) -> None:
     [command] = blocks("bash train")
     words = command.split()
     assert words[:2] == ["accelerate", "launch"]
-    small = "updates=1 source.problems=3 prompts=2 rollout.samples=2 evaluate_every=0".split()
+    small = ["updates=1", "source.problems=3", "prompts=2", "rollout.samples=2", "evaluate_every=0"]
     done = subprocess.run(
         [
             sys.executable,
