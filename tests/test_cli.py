@@ -159,7 +159,7 @@ def test_models_and_doctor(tell: Tell) -> None:
 
 def test_help_is_help(tell: Tell) -> None:
     assert "generate" in tell()[1]
-    for command in ("generate", "infill", "replay", "models", "doctor"):
+    for command in ("generate", "infill", "replay", "estimators", "models", "doctor"):
         code, out, _ = tell(command, "--help")
         assert (code, "Usage" in out) == (0, True)
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from diffucode.cli.doctor import doctor
+from diffucode.cli.estimators import estimators
 from diffucode.cli.generate import generate
 from diffucode.cli.infill import infill
 from diffucode.cli.models import models
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (generate, infill, replay, models, doctor):
+for command in (generate, infill, replay, estimators, models, doctor):
     app.command()(command)
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer shows only the subclass
