@@ -200,7 +200,9 @@ class Trainer:
         drawn: set[str] = set()
         while len(drawn) < many:
             epoch, place = divmod(at, many)
-            problem = self.problems.order(self.settings.seed, epoch)[place]
+            if not drawn or place == 0:
+                order = self.problems.order(self.settings.seed, epoch)
+            problem = order[place]
             if problem.id not in drawn:
                 drawn.add(problem.id)
                 yield problem
@@ -231,13 +233,12 @@ class Trainer:
                 by_id.setdefault(one.problem, []).append(one)
             groups = [by_id[problem.id] for problem in asked]
             found += groups
-            varied = [g for g in groups if len({one.reward.total for one in g} - {None}) > 1]
-            kept += varied
+            kept += filter(_varied, groups)
             if len(kept) >= settings.prompts:
                 break
         if settings.redraws == 0:
             kept = found
-        flat = [g for g in found if len({one.reward.total for one in g} - {None}) < 2]
+        flat = [group for group in found if not _varied(group)]
         figures = {
             "seconds_rollout": time.perf_counter() - started - waited,
             "seconds_reward": waited,
@@ -340,6 +341,11 @@ def _batch_state(prepared: Prepared) -> dict[str, Any]:
 
 def truncation_of(rollout: GenerateConfig) -> Truncation:
     return Truncation(rollout.top_k, rollout.top_p, rollout.min_p, rollout.temperature_last)
+
+
+def _varied(group: list[Rollout]) -> bool:
+    """Whether the known rewards of a group differ: else it teaches nothing."""
+    return len({one.reward.total for one in group} - {None}) > 1
 
 
 def _length(trace: Trace) -> int:
