@@ -142,18 +142,18 @@ class Bench:
             "parameters": self.loaded.parameters,
             "canvas": self.canvas,
             "pace": list(self.usual),
-            "seed": self.settings.seed,
+            "seeds": list(self.settings.seeds),
         } | {"greedy" if part == "usual" else part: measures[part]() for part in parts}
 
     def greedy(self, paces: Iterable[Pace]) -> list[Figures]:
         """Temperature 0: the test split at these paces, then the unseen operations at the usual one."""
         s = self.settings
-        asked = [("test", s.problems, pace) for pace in paces]
-        asked += [("ood", s.ood, self.usual)] if s.ood else []
+        asked = [("test", s.problems, pace, s.seeds) for pace in paces]
+        asked += [("ood", s.ood, self.usual, s.seeds[:1])] if s.ood else []
         return [
-            self._described(split, n, pace, 0.0)
-            | solved(self.outcomes(split, n, pace=pace), s.seed)
-            for split, n, pace in asked
+            self._described(split, n, pace, 0.0, seeds)
+            | solved(self._pooled(split, n, pace, seeds), s.seed)
+            for split, n, pace, seeds in asked
         ]
 
     def samples(self) -> list[Figures]:
@@ -208,13 +208,20 @@ class Bench:
     # --- rows ----------------------------------------------------------------------------------
 
     def outcomes(
-        self, split: str, n: int, samples: int = 1, tau: float = 0.0, pace: Pace | None = None
+        self,
+        split: str,
+        n: int,
+        samples: int = 1,
+        tau: float = 0.0,
+        pace: Pace | None = None,
+        seed: int | None = None,
     ) -> list[Outcome]:
-        """Of each of the first ``n`` problems of a split, in order; at the usual pace if none is named.
+        """Of each of the first ``n`` problems of a split under a seed (the first of the settings), in order;
+        at the usual pace if none is named.
 
         Those that the sandbox failed on are left out; raises SandboxError where it failed on all.
         """
-        seed, pace = self.settings.seed, pace or self.usual
+        seed, pace = self.settings.seed if seed is None else seed, pace or self.usual
         name = f"{split}-seed{seed}-{samples}x-tau{tau:g}"
         name = "-".join(
             [name, *(f"{value}".replace(":", "") for value in pace if value is not None)]
@@ -245,6 +252,9 @@ class Bench:
             raise SandboxError(f"{name}: the sandbox could not check a single one of {n} problems")
         return [self._outcome(name, rows[index]) for index in range(n) if index in rows]
 
+    def _pooled(self, split: str, n: int, pace: Pace, seeds: Iterable[int]) -> list[Outcome]:
+        return [one for seed in seeds for one in self.outcomes(split, n, pace=pace, seed=seed)]
+
     def _completions(
         self,
         known: Sequence[Known],
@@ -271,5 +281,8 @@ class Bench:
             file = self.folder / f"{name}.jsonl"
             raise ResumeError(f"{file}: a row of another form; delete it to measure anew") from None
 
-    def _described(self, split: str, n: int, pace: Pace, tau: float) -> Figures:
-        return {"split": split, "asked": n, "temperature": tau, "pace": list(pace)}
+    def _described(
+        self, split: str, n: int, pace: Pace, tau: float, seeds: Sequence[int] | None = None
+    ) -> Figures:
+        asked = {"split": split, "asked": n, "temperature": tau, "pace": list(pace)}
+        return asked | {"seeds": list(seeds or self.settings.seeds[:1])}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from diffucode.metrics.outcomes import Figures
@@ -12,6 +13,19 @@ def percent(estimate: Figures | None) -> str:
     if estimate is None:
         return "-"
     return _with_bounds(estimate, 100, 1)
+
+
+def predicted(estimate: Figures | None, scored: int, fresh: int) -> tuple[float, float] | None:
+    """Where the same share over ``fresh`` other problems falls with the interval's probability.
+
+    The interval of the mean of ``scored`` problems, widened by the error of the other mean: its variance
+    is ``scored / fresh`` times this one's. None without an interval.
+    """
+    if estimate is None or estimate["low"] is None:
+        return None
+    value, wider = estimate["value"], math.sqrt(1 + scored / fresh)
+    low, high = (value + wider * (estimate[key] - value) for key in ("low", "high"))
+    return max(0.0, low), min(1.0, high)
 
 
 def plain(estimate: Figures | None) -> str:

@@ -125,6 +125,25 @@ def test_a_model_may_be_measured_at_its_usual_pace_alone(
     assert [row["pace"] for row in found["greedy"]] == [found["pace"]]
 
 
+def test_problems_of_several_seeds_are_pooled_at_temperature_0_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def noted(_: Any, problems: Sequence[Problem], config: GenerateConfig) -> list[Any]:
+        asked.extend(problem.id for problem in problems)
+        return right(problems)
+
+    monkeypatch.setattr(benches, "complete", noted)
+    settings = replace(QUICK, seeds=(4, 2), problems=2, ood=1)
+    found = replace(bench, settings=settings).measure(["usual"])
+    pooled = [f"minicode/test/{seed}/{index}" for seed in (4, 2) for index in (0, 1)]
+    assert asked == [*pooled, "minicode/ood/4/0"]
+    test, ood = found["greedy"]
+    assert (test["scored"], test["seeds"], ood["seeds"]) == (4, [4, 2], [4])
+    assert replace(bench, settings=settings).outcomes("rl", 1)[0].id == "minicode/rl/4/0"
+
+
 def test_a_prompt_over_the_limit_cannot_be_measured() -> None:
     long = replace(twice().problem, prompt=HEAD + "    # and so on\n" * 200)
     with pytest.raises(PromptError, match=r"mini: minicode/test/1/0: .* over the model's limit"):
@@ -149,9 +168,12 @@ def test_programs_stand_in_the_order_of_their_samples() -> None:
         ({"problems": 0}, "problems: expected at least 1, got 0"),
         ({"cost_repeats": 0}, "cost_repeats: expected at least 1"),
         ({"ood": -1}, "ood: expected at least 0, got -1"),
+        ({"seeds": ()}, "seeds: expected one or more"),
+        ({"seeds": (1, 2, 1)}, "each once, got"),
+        ({"seeds": (-1,)}, "seeds"),
     ],
 )
-def test_impossible_sizes_are_refused(sizes: dict[str, int], message: str) -> None:
+def test_impossible_sizes_are_refused(sizes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        Settings(**sizes)  # type: ignore[arg-type]
+        Settings(**sizes)
     assert replace(QUICK, ood=0).ood == 0

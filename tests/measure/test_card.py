@@ -1,12 +1,14 @@
 """The tables and the targets, from hand-made figures."""
 
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 from diffucode.errors import TaskError
 from diffucode.measure.card import BEGIN, END, card, put
+from diffucode.measure.figures import predicted
 from diffucode.measure.targets import targets
 
 ROOT = Path(__file__).parents[2]
@@ -49,10 +51,10 @@ def result(**changes: Any) -> dict[str, Any]:
     sampled |= {"pass_k": estimate(reached["pass_k"]), "valid": None, "distinct": None}
     forks = {"forks": 90, "fork_median": 1.0, "other_median": 0.2, "fork_mean": 1.0}
     forks |= {"other_mean": 0.3, "ratio": estimate(reached["ratio"])}
-    mini = {"name": "mini", "decoder": "diffusion", "canvas": 64, "seed": 1} | PACE
+    mini = {"name": "mini", "decoder": "diffusion", "canvas": 64, "seeds": [1]} | PACE
     mini |= {"greedy": [whole], "samples": [sampled], "groups": group, "forks": forks}
     mini |= {"cost": {"seconds": reached["seconds"], "batch": 64}}
-    matched = {"name": "mini-ar-matched", "decoder": "ar", "canvas": 64, "seed": 1}
+    matched = {"name": "mini-ar-matched", "decoder": "ar", "canvas": 64, "seeds": [1]}
     matched |= {"pace": [None, None, None]}
     return {
         "models": [mini, matched | {"groups": group}],
@@ -106,3 +108,21 @@ def test_the_card_takes_the_tables() -> None:
     assert once.endswith(text.partition(END)[2])
     with pytest.raises(TaskError, match="the card needs one"):
         put("no marks", tables)
+
+
+def test_a_fresh_set_of_problems_falls_where_the_card_says() -> None:
+    """19 of 20 times: the interval of the mean alone would hold far fewer."""
+    chance, scored, fresh, inside = Random(0), 300, 100, 0
+    for _ in range(2000):
+        share = sum(chance.random() < 0.6 for _ in range(scored)) / scored
+        error = 1.96 * (share * (1 - share) / scored) ** 0.5
+        found = predicted(
+            {"value": share, "low": share - error, "high": share + error}, scored, fresh
+        )
+        assert found is not None
+        inside += found[0] <= sum(chance.random() < 0.6 for _ in range(fresh)) / fresh <= found[1]
+    assert 0.93 < inside / 2000 < 0.97  # four standard errors of the share
+    assert predicted(estimate(0.995), 1000, 1000) == pytest.approx((0.995 - 0.01 * 2**0.5, 1.0))
+    assert predicted({"value": 0.5, "low": None, "high": None}, 1, 1) is None
+    # 60 % of 1,000 problems, +-1 point: +-1 x sqrt(6) of 200
+    assert "| `mini` | 57.6 to 62.4 | 58.3 to 61.7 | 58.6 to 61.4 |" in card(result())
