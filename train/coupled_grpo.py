@@ -49,10 +49,11 @@ from diffucode.rl import graded
 from diffucode.rl.advantage import AdvantageRule, GroupAdvantage
 from diffucode.rl.graded import GradedProblem, Minicode, ProblemSet, Source
 from diffucode.rl.masking import Autoregressive
+from diffucode.rl.objective import Totals
 from diffucode.rl.reward_pool import RewardPool
 from diffucode.rl.rewards import Reward
 from diffucode.rl.rollout import Rollout, fitting, roll
-from diffucode.rl.step import Batch, Prepared, Stepped, Update, iterate, prepare
+from diffucode.rl.step import Batch, Prepared, Stepped, Update, iterate, prepare, without_flat
 from diffucode.runs import Run, bar, checkpoints, keep_checkpoint, open_run
 from diffucode.sampling.temperature import HapoAdaptive, HapoStats
 from diffucode.sampling.truncation import Truncation
@@ -269,6 +270,7 @@ class Trainer:
             truncation_of(settings.rollout),
             self.entropy,
         )
+        batch = without_flat(batch, settings.update, self.loaded.denoiser.terminator_ids)
         self.entropy = HapoStats.of(torch.cat(entropies))
         return batch, figures
 
@@ -322,6 +324,7 @@ class Trainer:
             settings.seed,
             truncation_of(settings.rollout),
             None if state["entropy"] is None else HapoStats(**state["entropy"]),
+            Totals(*state["silent"]),
         )
         return prepare(
             self.loaded.denoiser, batch, settings.update, self.sync, known=state["iterations"]
@@ -334,6 +337,7 @@ def _batch_state(prepared: Prepared) -> dict[str, Any]:
         "traces": [trace.to_json() for trace in batch.traces],
         "advantage_B": batch.advantage_B,
         "step": batch.step,
+        "silent": [batch.silent.completions, batch.silent.tokens],
         "entropy": None if batch.entropy is None else vars(batch.entropy),
         "iterations": [(one.old_N, one.ref_N) for one in prepared.iterations],
     }

@@ -104,12 +104,33 @@ class Batch:
     """Of the rollouts."""
     entropy: HapoStats | None = None
     """Entropy statistics of the previous batch, for objectives that follow HAPO's signal."""
+    silent: Totals = field(default_factory=lambda: Totals(0, 0))
+    """Of completions left out for having advantage 0 (``without_flat``): the totals count them."""
 
     def __post_init__(self) -> None:
         if self.advantage_B.shape != (len(self.traces),):
             raise ConfigError(
                 f"{len(self.traces)} traces and advantages of shape {tuple(self.advantage_B.shape)}"
             )
+
+
+def without_flat(batch: Batch, update: Update, terminators: Sequence[int]) -> Batch:
+    """The batch without the completions that push nowhere: of advantage 0, where no divergence is penalised.
+
+    They go on counting in what an update averages over, so loss and gradient stay what they were; ratios
+    and entropies are then those of the others. One completion stays in any case.
+    """
+    pushing_B = batch.advantage_B != 0
+    if update.objective.beta > 0 or bool(pushing_B.all()):
+        return batch
+    pushing_B[0] |= ~pushing_B.any()
+    left = [trace for trace, kept in zip(batch.traces, pushing_B, strict=True) if not kept]
+    return replace(
+        batch,
+        traces=tuple(trace for trace, kept in zip(batch.traces, pushing_B, strict=True) if kept),
+        advantage_B=batch.advantage_B[pushing_B],
+        silent=batch.silent + Totals.of(complete(left, terminators).scored_BL.sum(1)),
+    )
 
 
 class Sync(Protocol):
@@ -228,8 +249,8 @@ def prepare(
         )
         passes += int(made.passes_B.sum()) * sum(model is not None for model in others)
         found.append(Iteration(made, old_N, ref_N))
-    length_B = rows.scored_BL.sum(1)
-    counts = sync.total(torch.stack([torch.tensor(len(length_B)), length_B.sum().cpu()]))
+    own = Totals.of(rows.scored_BL.sum(1)) + batch.silent
+    counts = sync.total(torch.tensor([own.completions, own.tokens]))
     completions, tokens = (int(count) for count in counts)
     correction_BL = None
     if update.correction != "none":

@@ -28,7 +28,7 @@ from diffucode.rl.masking import (
     plan,
 )
 from diffucode.rl.objective import Bgpo, Bnpo, Grpo, Gspo, Objective
-from diffucode.rl.step import Alone, Batch, Stepped, Update, iterate, prepare
+from diffucode.rl.step import Alone, Batch, Stepped, Update, iterate, prepare, without_flat
 from diffucode.sampling.temperature import Constant
 from diffucode.sampling.truncation import Truncation
 
@@ -114,6 +114,28 @@ def test_micro_batches_change_neither_loss_nor_gradient(
             assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)
         for name, value in whole.metrics.means().items():
             assert found.metrics.means()[name] == pytest.approx(value, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize(("estimator", "objective"), [*CASES, (Traced(), PLAIN)], ids=str)
+def test_completions_that_push_nowhere_are_left_out(
+    estimator: Estimator, objective: Objective
+) -> None:
+    tail = "shown" if isinstance(estimator, Traced) else "hidden"
+    update, ends = Update(estimator, objective, tail=tail), policy().terminator_ids
+    batch = batch_of(traces_of(policy()))
+    batch.advantage_B[[0, 2, 5]] = 0
+    fewer = without_flat(batch, update, ends)
+    assert len(fewer.traces) == (7 if objective.beta > 0 else 4)
+    reference = policy(seed=3)
+    whole, wanted = stepped(update, batch, reference=reference, index=1)
+    found, gradient = stepped(update, fewer, reference=reference, index=1)
+    assert found.loss == pytest.approx(whole.loss, rel=1e-5, abs=1e-6)
+    for one, other in zip(gradient, wanted, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)
+    flat = without_flat(replace(batch, advantage_B=torch.zeros(7)), update, ends)
+    if objective.beta == 0:
+        assert flat.traces == batch.traces[:1]
+        assert flat.silent.completions == 6
 
 
 @pytest.mark.parametrize(("estimator", "objective"), CASES, ids=str)
