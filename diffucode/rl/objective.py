@@ -133,6 +133,10 @@ class Metrics:
         gap = torch.maximum(*both.pop("ratio_gap"))
         return Metrics(ratio_gap=gap, **{name: mine + its for name, (mine, its) in both.items()})
 
+    def none(self) -> Metrics:
+        """The same of no completions: nothing in a sum; what was not given stays NaN."""
+        return Metrics(*(0 * getattr(self, field.name) for field in fields(self)))
+
     def means(self) -> dict[str, float]:
         """Mean ratio, largest gap, shares clipped, mean KL of a token, mean entropy; NaN of nothing."""
         return {

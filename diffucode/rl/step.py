@@ -106,6 +106,8 @@ class Batch:
     """Entropy statistics of the previous batch, for objectives that follow HAPO's signal."""
     silent: Totals = field(default_factory=lambda: Totals(0, 0))
     """Of completions left out for having advantage 0 (``without_flat``): the totals count them."""
+    idle: bool = False
+    """The one completion has advantage 0 and stands where none is left: figures do not count it."""
 
     def __post_init__(self) -> None:
         if self.advantage_B.shape != (len(self.traces),):
@@ -118,18 +120,25 @@ def without_flat(batch: Batch, update: Update, terminators: Sequence[int]) -> Ba
     """The batch without the completions that push nowhere: of advantage 0, where no divergence is penalised.
 
     They go on counting in what an update averages over, so loss and gradient stay what they were; ratios
-    and entropies are then those of the others. One completion stays in any case.
+    and entropies are then those of the others. One completion stays in any case, ``idle``, as a process
+    has to take part.
     """
     pushing_B = batch.advantage_B != 0
     if update.objective.beta > 0 or bool(pushing_B.all()):
         return batch
-    pushing_B[0] |= ~pushing_B.any()
-    left = [trace for trace, kept in zip(batch.traces, pushing_B, strict=True) if not kept]
+    idle = not pushing_B.any()
+    pushing_B[0] |= idle
+    kept = [trace for trace, pushing in zip(batch.traces, pushing_B, strict=True) if pushing]
+    left = [trace for trace, pushing in zip(batch.traces, pushing_B, strict=True) if not pushing]
+    silent = batch.silent
+    if left:
+        silent = silent + Totals.of(complete(left, terminators).scored_BL.sum(1))
     return replace(
         batch,
-        traces=tuple(trace for trace, kept in zip(batch.traces, pushing_B, strict=True) if kept),
+        traces=tuple(kept),
         advantage_B=batch.advantage_B[pushing_B],
-        silent=batch.silent + Totals.of(complete(left, terminators).scored_BL.sum(1)),
+        silent=silent,
+        idle=idle,
     )
 
 
@@ -306,7 +315,8 @@ def iterate(
             sync.backward(share.loss * sync.world)  # data parallelism averages over processes
         loss_sum += share.loss.detach().double().cpu()
         if rows.start < rows.stop:
-            metrics = share.metrics if metrics is None else metrics + share.metrics
+            found = share.metrics.none() if prepared.batch.idle else share.metrics
+            metrics = found if metrics is None else metrics + found
     assert metrics is not None, "a process has one row at least"
     norm = sync.clip(policy.parameters(), update.grad_norm)
     optimizer.step()

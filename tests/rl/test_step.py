@@ -135,7 +135,11 @@ def test_completions_that_push_nowhere_are_left_out(
     flat = without_flat(replace(batch, advantage_B=torch.zeros(7)), update, ends)
     if objective.beta == 0:
         assert flat.traces == batch.traces[:1]
-        assert flat.silent.completions == 6
+        assert flat.silent.completions == 6 and flat.idle
+        nothing, gradient = stepped(update, flat, reference=reference, index=1)
+        assert nothing.loss == 0 and all(not one.any() for one in gradient)
+        both = nothing.metrics + found.metrics  # as two processes add theirs up
+        assert both.means() == pytest.approx(found.metrics.means(), nan_ok=True)
 
 
 @pytest.mark.parametrize(("estimator", "objective"), CASES, ids=str)
