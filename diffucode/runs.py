@@ -2,6 +2,7 @@
 
     run.json        config (resolved), seeds, git revision; written once
     metrics.jsonl   one JSON object a line, append only
+    run.html        the same as curves; see ``runpage``
     ...             whatever the job writes with ``files.write_atomic``
 
 A folder belongs to one config. Opening it again with the same config continues the run; opening it
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ class Run:
     """An open run folder; see ``open_run``."""
 
     folder: Path
+    follower: Callable[[Mapping[str, Any]], None] | None = None
+    """Is told every row that is logged; see ``trackers``."""
 
     @property
     def metrics_file(self) -> Path:
@@ -47,6 +50,8 @@ class Run:
         """Append one line to metrics.jsonl."""
         with self.metrics_file.open("a", encoding="utf-8") as file:
             file.write(to_jsonl([row]))
+        if self.follower is not None:
+            self.follower(row)
 
     def metrics(self) -> list[dict[str, Any]]:
         """The logged rows, without a torn last line."""
