@@ -39,9 +39,11 @@ from diffucode.errors import ConfigError, DiffucodeError
 from diffucode.execution.sandbox import Sandbox
 from diffucode.files import write_atomic
 from diffucode.generate.settings import GenerateConfig
+from diffucode.generate.stream import Completion
 from diffucode.measure.judged import judge
 from diffucode.measure.problems import Problems, ids
 from diffucode.measure.samples import complete, programs
+from diffucode.metrics.arness import global_arness, local_arness, order_of
 from diffucode.models.build import recompute_layers
 from diffucode.models.load import Loaded, load, save
 from diffucode.optimizer import Optimizer
@@ -54,10 +56,12 @@ from diffucode.rl.reward_pool import RewardPool
 from diffucode.rl.rewards import Reward
 from diffucode.rl.rollout import Rollout, fitting, roll
 from diffucode.rl.step import Batch, Prepared, Stepped, Update, iterate, prepare, without_flat
+from diffucode.runpage.page import write_page
 from diffucode.runs import Run, bar, checkpoints, keep_checkpoint, open_run
 from diffucode.sampling.temperature import HapoAdaptive, HapoStats
 from diffucode.sampling.truncation import Truncation
 from diffucode.tasks.syntax import canonical
+from diffucode.trackers import Tracker, follow, tracked
 
 UNTOUCHED = GenerateConfig()
 
@@ -110,6 +114,8 @@ class CoupledGrpo:
     """Updates between checkpoints."""
     problems_folder: str | None = None
     """Where problems and their tests are kept between runs; None: in output_dir."""
+    trackers: tuple[Tracker, ...] = ()
+    """That get every row of metrics.jsonl as well."""
 
     def __post_init__(self) -> None:
         for name in ("updates", "prompts", "checkpoint_every"):
@@ -389,19 +395,39 @@ def _figures(rollouts: list[Rollout]) -> dict[str, float]:
 
 
 def evaluate(trainer: Trainer) -> dict[str, float]:
-    """pass@1 on minicode's dev split at temperature 0, at the usual pace and at those asked for."""
+    """pass@1 on minicode's dev split at temperature 0, and the AR-ness of the answers, at the usual pace
+    and at those asked for."""
     settings, loaded = trainer.settings, trainer.loaded
     known = trainer.kept.get(ids("dev", 0, settings.evaluate_problems))
     figures = {}
     for steps in (None, *settings.evaluate_steps):
         schedule = None if steps is None else "quota"
         config = GenerateConfig(steps=steps, schedule=schedule, batch_size=64)
-        answers = programs(complete(loaded, [problem for problem, _ in known], config))
-        outcomes = [one for one in judge(trainer.sandbox, known, answers) if one is not None]
-        name = "dev_pass" if steps is None else f"dev_pass_{steps}"
-        figures[name] = sum(one.plus for one in outcomes) / len(outcomes)
-        figures[name.replace("pass", "valid")] = sum(o.valid for o in outcomes) / len(outcomes)
+        done = list(complete(loaded, [problem for problem, _ in known], config))
+        outcomes = [o for o in judge(trainer.sandbox, known, programs(done)) if o is not None]
+        at = "" if steps is None else f"_{steps}"
+        figures[f"dev_pass{at}"] = sum(one.plus for one in outcomes) / len(outcomes)
+        figures[f"dev_valid{at}"] = sum(one.valid for one in outcomes) / len(outcomes)
+        figures |= {name + at: value for name, value in arness_of(loaded, done).items()}
     return figures
+
+
+def arness_of(loaded: Loaded, done: list[Completion]) -> dict[str, float]:
+    """Means over completions, up to their terminators."""
+    orders = [order_of(one.trace, loaded.denoiser.terminator_ids) for one in done]
+    return {
+        "dev_arness_local1": sum(map(local_arness, orders)) / len(orders),
+        "dev_arness_global1": sum(map(global_arness, orders)) / len(orders),
+        "dev_arness_global4": sum(global_arness(one, 4) for one in orders) / len(orders),
+    }
+
+
+def watch(trainer: Trainer, update: int) -> None:
+    """Evaluate after so many updates, unless the run did before it was killed there; draw its page."""
+    run = trainer.run
+    if not any(row["step"] == update and "dev_pass" in row for row in run.metrics()):
+        run.log({"step": update, **evaluate(trainer)})
+    write_page(run.folder)
 
 
 # --- the run -----------------------------------------------------------------------------------
@@ -409,7 +435,8 @@ def evaluate(trainer: Trainer) -> dict[str, float]:
 
 def train(settings: CoupledGrpo) -> Path:
     """Run or continue a training; returns the folder of the finished model."""
-    accelerator = Accelerator(mixed_precision="no")
+    tracking = tracked(settings.trackers, settings.output_dir)
+    accelerator = Accelerator(mixed_precision="no", **tracking)
     torch.set_num_threads(settings.threads)
     main = accelerator.is_main_process
     with accelerator.main_process_first():
@@ -417,13 +444,16 @@ def train(settings: CoupledGrpo) -> Path:
     finished = run.folder / "model"
     if finished.exists():
         return finished
+    run = follow(run, accelerator, settings.trackers, "coupled_grpo", configs.dump(settings))
     with Sandbox(tier="strongest") as sandbox:
         trainer = build(settings, accelerator, run, sandbox)
         with bar("updates", main) as progress:
             learn(trainer, progress)
     if main:
         save(trainer.loaded, finished)
+        write_page(run.folder)
     accelerator.wait_for_everyone()
+    accelerator.end_training()
     return finished
 
 
@@ -477,7 +507,7 @@ def learn(trainer: Trainer, progress: Progress) -> None:
     for update in range(first, settings.updates):
         if prepared is None:
             if main and settings.evaluate_every and update % settings.evaluate_every == 0:
-                run.log({"step": update, **evaluate(trainer)})
+                watch(trainer, update)
             batch, figures = trainer.batch(update)
             prepared = prepare(
                 trainer.loaded.denoiser,
@@ -506,7 +536,7 @@ def learn(trainer: Trainer, progress: Progress) -> None:
         note = f"reward {figures.get('reward', math.nan):.3f}"
         progress.update(task, completed=update + 1, note=note)
     if main and settings.evaluate_every:
-        run.log({"step": settings.updates, **evaluate(trainer)})
+        watch(trainer, settings.updates)
 
 
 def one_step(trainer: Trainer, prepared: Prepared, index: int) -> Stepped:

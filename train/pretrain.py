@@ -56,8 +56,10 @@ from diffucode.models.checkpoint import new_folder
 from diffucode.models.load import Loaded, find, load
 from diffucode.models.scored import annealed, hidden_at
 from diffucode.muon import Muon
+from diffucode.runpage.page import write_page
 from diffucode.runs import Run, bar, open_run
 from diffucode.tasks import minicode
+from diffucode.trackers import Tracker, follow, tracked
 
 LONGEST = 512
 """Positions the saved model claims; prompts over it are refused by whoever loads it."""
@@ -137,6 +139,8 @@ class Pretrain:
     """Steps whose model is kept as a folder of its own, besides the last one's."""
     keep_evaluated: bool = False
     """Keep every model that is evaluated."""
+    trackers: tuple[Tracker, ...] = ()
+    """That get every row of metrics.jsonl as well."""
 
     def __post_init__(self) -> None:
         if self.checkpoint_every % self.log_every:
@@ -423,17 +427,19 @@ class Watch:
             export(model, tokenizer, Path(place) / "model")
             passed, valid = pass_at_1(load(Path(place) / "model"), self.problems)
         self.run.log({"step": step, "dev_passed": passed, "dev_valid": valid})
+        write_page(self.run.folder)
 
 
 def pretrain(settings: Pretrain) -> Path:
     """Run or continue the training; returns the folder of the finished model."""
-    accelerator = Accelerator(mixed_precision="no")
+    accelerator = Accelerator(mixed_precision="no", **tracked(settings.trackers, settings.run))
     torch.set_num_threads(settings.threads)
     rank, world = accelerator.process_index, accelerator.num_processes
     main = accelerator.is_main_process
     with accelerator.main_process_first():
         run = open_run(settings.run, configs.dump(settings), {"seed": settings.seed})
         data, tokenizer = prepare_data(settings, run.folder, main)
+    run = follow(run, accelerator, settings.trackers, "pretrain", configs.dump(settings))
     batches = batches_of(settings, data, tokenizer)
     model = build_model(settings, tokenizer)
     optimizers = build_optimizers(settings, model)
@@ -473,7 +479,9 @@ def pretrain(settings: Pretrain) -> Path:
             progress.update(task, completed=step + 1)
     if main:
         export(model, run.folder / "tokenizer", run.folder / "model")
+        write_page(run.folder)
     accelerator.wait_for_everyone()
+    accelerator.end_training()
     return run.folder / "model"
 
 

@@ -47,8 +47,10 @@ from diffucode.models.families import native
 from diffucode.models.load import DTYPES, Loaded, load, save
 from diffucode.optimizer import Optimizer
 from diffucode.protocols import Tree
+from diffucode.runpage.page import write_page
 from diffucode.runs import Run, bar, checkpoints, keep_checkpoint, open_run
 from diffucode.tasks.prompts import Style
+from diffucode.trackers import Tracker, follow, tracked
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ class Sft:
     gradient_checkpointing: bool = False
     log_every: int = 10
     checkpoint_every: int = 100
+    trackers: tuple[Tracker, ...] = ()
+    """That get every row of metrics.jsonl as well."""
 
     def __post_init__(self) -> None:
         for name in ("length", "epochs", "batch", "rows", "log_every", "checkpoint_every"):
@@ -292,7 +296,8 @@ def load_checkpoint(accelerator: Accelerator, run: Run) -> int:
 def train(settings: Sft) -> Path:
     """Run or continue a training; returns the folder of the finished model."""
     ddp = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
-    accelerator = Accelerator(mixed_precision=settings.precision, kwargs_handlers=[ddp])
+    tracking = tracked(settings.trackers, settings.output_dir)
+    accelerator = Accelerator(mixed_precision=settings.precision, kwargs_handlers=[ddp], **tracking)
     torch.set_num_threads(settings.threads)
     check_processes(settings, accelerator)
     main = accelerator.is_main_process
@@ -301,6 +306,7 @@ def train(settings: Sft) -> Path:
     finished = run.folder / "model"
     if finished.exists():
         return finished
+    run = follow(run, accelerator, settings.trackers, "sft", configs.dump(settings))
     loaded = open_model(settings, accelerator)
     ids = special_ids(settings, loaded)
     with accelerator.main_process_first():
@@ -314,7 +320,9 @@ def train(settings: Sft) -> Path:
         if settings.saved_as is not None:
             loaded.denoiser.to(DTYPES[settings.saved_as])
         save(loaded, finished, layout(loaded))
+        write_page(run.folder)
     accelerator.wait_for_everyone()
+    accelerator.end_training()
     return finished
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +17,10 @@ from safetensors.torch import load_file
 
 from diffucode import config as configs
 from diffucode.errors import ConfigError
+from diffucode.generate.settings import GenerateConfig
 from diffucode.models.load import load
+from diffucode.runs import open_run
+from diffucode.tasks import minicode
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "train/coupled_grpo.py"
@@ -187,13 +190,42 @@ def test_an_autoregressive_policy_with_a_reference_and_redraws(
             "evaluate_problems=2",
             "evaluate_steps=[]",
             "gradient_checkpointing=true",
+            "trackers=[tensorboard]",
         )
     )
     found = rows(folder)
     assert [row["step"] for row in found] == [0, 1, 1]
     assert {"dev_pass", "dev_valid"} <= set(found[0])
+    arness = [found[0][f"dev_arness_{name}"] for name in ("local1", "global1", "global4")]
+    assert arness == [1, 1, 1], "it reads from left to right"
+    page = (folder / "run.html").read_text()
+    assert "global@4, step 1: 1<" in page and "state <b>finished</b>" in page
+    assert list(folder.glob("tensorboard/coupled_grpo/events.out.tfevents.*"))
     assert found[1]["kl"] >= 0 and found[1]["ratio_first_deviation"] == 0
     assert load(folder / "model").decoder == "ar"
+
+
+def test_arness_is_of_the_order_in_which_answers_are_written() -> None:
+    loaded, found = load("mini"), {}
+    for order in ("left_to_right", "confidence"):
+        config = GenerateConfig(steps=24, schedule="quota", max_new_tokens=24, order=order)
+        problems = [minicode.problems("dev", 0, 1)[0]]
+        found[order] = script.arness_of(loaded, list(script.complete(loaded, problems, config)))
+    assert set(found["left_to_right"].values()) == {1.0}
+    assert found["confidence"]["dev_arness_local1"] < 1
+
+
+def test_an_evaluation_before_a_kill_is_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = open_run(tmp_path / "run", {}, {})
+    trainer, looked = SimpleNamespace(run=run), iter([0.25, 0.5])
+    monkeypatch.setattr(script, "evaluate", lambda _: {"dev_pass": next(looked)})
+    run.log({"step": 2, "reward": 1.0})
+    for update in (0, 2, 0, 2):
+        script.watch(trainer, update)
+    assert [row.get("dev_pass") for row in run.metrics()] == [None, 0.25, 0.5]
+    assert "usual pace, step 2: 0.5" in (run.folder / "run.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -338,6 +338,7 @@ def test_evaluation_leaves_no_trace_in_the_training(tmp_path: Path) -> None:
     seen = [row for row in rows if "dev_passed" in row]
     assert [row["step"] for row in seen] == [2, 4, 6]
     assert all(0 <= row["dev_passed"] <= row["dev_valid"] <= 1 for row in seen)
+    assert "Solved (pass@1)" in (watched.parent / "run.html").read_text()
     kept = sorted(folder.name for folder in (watched.parent / "kept").iterdir())
     assert kept == ["step-2", "step-4", "step-6"]
     last = (watched.parent / "kept/step-6/model.safetensors").read_bytes()

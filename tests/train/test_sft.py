@@ -16,6 +16,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+from accelerate import tracking
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 from torch import Tensor
@@ -358,16 +359,30 @@ def test_a_killed_run_continues_bitwise(
         if row["step"] == 5:  # after the checkpoint of step 4, which is what the run goes back to
             raise Killed
 
+    told: list[dict[str, Any]] = []
+
+    class Told(tracking.GeneralTracker):
+        name, requires_logging_directory, tracker = "tensorboard", True, None
+
+        def __init__(self, run_name: str, logging_dir: str, **_: Any) -> None:
+            super().__init__(_blank=True)
+
+        def log(self, values: dict[str, Any], step: int | None = None, **_: Any) -> None:
+            told.append({"step": step, **values})
+
+    monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "tensorboard", Told)
     with monkeypatch.context() as patch:
         patch.setattr(script.Run, "log", dying)
         with pytest.raises(Killed):
-            script.train(settings(tmp_path / "broken", models["dream"], table))
+            script.train(
+                settings(tmp_path / "broken", models["dream"], table, "trackers=[tensorboard]")
+            )
     assert not (tmp_path / "broken/model").exists()
     assert [c.name for c in script.checkpoints(tmp_path / "broken")] == ["checkpoint-4"]
     AcceleratorState._reset_state(reset_partial_state=True)
-    script.train(settings(tmp_path / "broken", models["dream"], table))
+    script.train(settings(tmp_path / "broken", models["dream"], table, "trackers=[tensorboard]"))
     assert [row["step"] for row in metrics(whole)] == [1, 2, 3, 4, 5, 6]
-    assert metrics(tmp_path / "broken") == metrics(whole)
+    assert metrics(tmp_path / "broken") == metrics(whole) == told, "a tracker gets each row once"
     one, two = (
         (folder / "model/model.safetensors").read_bytes() for folder in (whole, tmp_path / "broken")
     )
