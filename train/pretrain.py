@@ -42,7 +42,15 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from transformers.utils import logging
 
 from diffucode import config as configs
-from diffucode.data.batches import Batch, Batches, Objective, SpecialIds, Weighting, padded
+from diffucode.data.batches import (
+    Batch,
+    Batches,
+    Objective,
+    SpecialIds,
+    Weighting,
+    annealed,
+    padded,
+)
 from diffucode.data.packed import Example, Packed, pack
 from diffucode.data.tokenizer import train_tokenizer
 from diffucode.errors import ConfigError, DiffucodeError
@@ -54,7 +62,7 @@ from diffucode.measure.problems import Known, Problems, ids
 from diffucode.measure.samples import complete, programs
 from diffucode.models.checkpoint import new_folder
 from diffucode.models.load import Loaded, find, load
-from diffucode.models.scored import annealed, hidden_at
+from diffucode.models.scored import hidden_at
 from diffucode.muon import Muon
 from diffucode.runpage.page import write_page
 from diffucode.runs import Run, bar, open_run

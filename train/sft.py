@@ -17,25 +17,19 @@ processes and of rows at a time changes the rounding of a step, not its mathemat
 from __future__ import annotations
 
 import argparse
-import shutil
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
-from accelerate import Accelerator, DistributedType
+from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
-from rich.progress import Progress
-from tokenizers import AddedToken
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from diffucode import config as configs
 from diffucode.data import pairs
-from diffucode.data.answers import AnswerBatches, Ids, Normaliser, Part, Width, room
+from diffucode.data.answers import AnswerBatches, Ids, Normaliser, Width, room
 from diffucode.data.batches import Weighting
 from diffucode.data.packed import Packed, pack_ids
 from diffucode.data.pairs import Minicode, Source
@@ -43,14 +37,14 @@ from diffucode.errors import ConfigError, DiffucodeError, PromptError, TaskError
 from diffucode.files import write_atomic
 from diffucode.generate.prompted import speaker_of
 from diffucode.models.build import recompute_layers
-from diffucode.models.families import native
-from diffucode.models.load import DTYPES, Loaded, load, save
+from diffucode.models.load import DTYPES, Loaded, load, save, saved_layout
+from diffucode.models.specials import own_token
 from diffucode.optimizer import Optimizer
-from diffucode.protocols import Tree
 from diffucode.runpage.page import write_page
-from diffucode.runs import Run, bar, checkpoints, keep_checkpoint, open_run
+from diffucode.runs import open_run
 from diffucode.tasks.prompts import Style
 from diffucode.trackers import Tracker, follow, tracked
+from diffucode.training import Pace, check_processes, learn
 
 
 @dataclass(frozen=True)
@@ -142,20 +136,10 @@ def open_model(settings: Sft, accelerator: Accelerator) -> Loaded:
             f"width {settings.width!r}, weighting {settings.weighting!r}: {settings.model} reads to the "
             "left, which hides nothing and needs no fill; take width=answer and weighting=even"
         )
-    kind = loaded.denoiser.model.config.model_type
-    if layout(loaded) == "native" and kind not in native.CLASSES:
-        raise ConfigError(
-            f"model {settings.model!r}: a {kind} model cannot be saved; expected one of "
-            f"{', '.join(native.CLASSES)}"
-        )
+    saved_layout(loaded)
     if settings.gradient_checkpointing:
         recompute_layers(loaded.denoiser.model)
     return loaded
-
-
-def layout(loaded: Loaded) -> str:
-    """How the tuned model is saved: as it was found, or in our own layout."""
-    return "native" if loaded.family == "stock" else loaded.family
 
 
 def special_ids(settings: Sft, loaded: Loaded) -> Ids:
@@ -163,9 +147,8 @@ def special_ids(settings: Sft, loaded: Loaded) -> Ids:
     tokenizer, chats = loaded.tokenizer, speaker_of(loaded)
     templated = chats.style(settings.prompt_style) == "chat"
     end = settings.end or (chats.end if templated else None) or tokenizer.eos_token
-    fill, rows = settings.fill or tokenizer.eos_token, loaded.denoiser.vocab_size
-    if fill not in tokenizer.get_vocab() and len(tokenizer) < rows:
-        tokenizer.add_tokens([AddedToken(fill, special=True)], special_tokens=True)
+    fill = settings.fill or tokenizer.eos_token
+    own_token(tokenizer, fill, loaded.denoiser.vocab_size)
     vocabulary = tokenizer.get_vocab()
     for name, token in (("end", end), ("fill", fill)):
         if token not in vocabulary:
@@ -233,64 +216,7 @@ def batches_of(settings: Sft, data: Packed, ids: Ids) -> AnswerBatches:
     )
 
 
-# --- one step ----------------------------------------------------------------------------------
-
-
-class Scores(NamedTuple):
-    """Sums over targets, scalars."""
-
-    loss: Tensor
-    cross_entropy: Tensor
-    """Unweighted, nats."""
-
-
-def score(denoiser: nn.Module, part: Part) -> Scores:
-    """The cross-entropy of every target, taken inside the denoiser's forward so that DDP's hooks hold."""
-
-    def readout(logits_nV: Tensor, where: slice) -> Tree:
-        return {"nats": F.cross_entropy(logits_nV, part.target_N[where], reduction="none")}
-
-    nats_N = denoiser(part.canvas, part.ask, readout)["nats"]
-    return Scores((part.weight_N * nats_N).sum(), nats_N.detach().sum())
-
-
-def backward(accelerator: Accelerator, denoiser: nn.Module, parts: list[Part]) -> Tensor:
-    """Gradients of a step; returns this process' share of loss, cross-entropy and targets, ``[3]``."""
-    total = torch.zeros(3, dtype=torch.float64, device=accelerator.device)
-    for part in parts:
-        # Processes exchange gradients once a step, in the last backward pass.
-        with nullcontext() if part is parts[-1] else accelerator.no_sync(denoiser):
-            found = score(denoiser, part.to(accelerator.device))
-            # DDP averages gradients over processes; the weights already sum over all of them.
-            accelerator.backward(found.loss * accelerator.num_processes)
-        targets = torch.tensor(len(part.target_N), device=accelerator.device)
-        total += torch.stack([found.loss.detach(), found.cross_entropy, targets]).double()
-    return total
-
-
 # --- the run -----------------------------------------------------------------------------------
-
-
-def save_checkpoint(accelerator: Accelerator, run: Run, step: int) -> None:
-    """Weights and optimiser after ``step``, whole or not at all. Data and noise need no state."""
-    building = run.folder / ".checkpoint"
-    if accelerator.is_main_process:
-        shutil.rmtree(building, ignore_errors=True)
-    accelerator.wait_for_everyone()
-    accelerator.save_state(str(building))
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        keep_checkpoint(building, run.folder / f"checkpoint-{step}")
-    accelerator.wait_for_everyone()
-
-
-def load_checkpoint(accelerator: Accelerator, run: Run) -> int:
-    """Steps already done: 0 without a checkpoint."""
-    found = checkpoints(run.folder)
-    if not found:
-        return 0
-    accelerator.load_state(str(found[-1]))
-    return int(found[-1].name.removeprefix("checkpoint-"))
 
 
 def train(settings: Sft) -> Path:
@@ -299,7 +225,7 @@ def train(settings: Sft) -> Path:
     tracking = tracked(settings.trackers, settings.output_dir)
     accelerator = Accelerator(mixed_precision=settings.precision, kwargs_handlers=[ddp], **tracking)
     torch.set_num_threads(settings.threads)
-    check_processes(settings, accelerator)
+    check_processes(accelerator, settings.batch)
     main = accelerator.is_main_process
     with accelerator.main_process_first():
         run = open_run(settings.output_dir, configs.dump(settings), {"seed": settings.seed})
@@ -312,75 +238,22 @@ def train(settings: Sft) -> Path:
     with accelerator.main_process_first():
         data = prepare_data(settings, loaded, ids, run.folder, main)
     batches = batches_of(settings, data, ids)
-    optimizer = settings.optimizer.over(loaded.denoiser.parameters())
-    denoiser, optimizer = accelerator.prepare(loaded.denoiser, optimizer)
-    with bar("steps", main) as progress:
-        learn(settings, accelerator, run, batches, denoiser, optimizer, progress)
+    pace = Pace(
+        settings.steps or settings.epochs * batches.per_epoch,
+        settings.optimizer,
+        settings.grad_norm,
+        settings.log_every,
+        settings.checkpoint_every,
+    )
+    learn(accelerator, run, batches, pace, loaded.denoiser)
     if main:
         if settings.saved_as is not None:
             loaded.denoiser.to(DTYPES[settings.saved_as])
-        save(loaded, finished, layout(loaded))
+        save(loaded, finished, saved_layout(loaded))
         write_page(run.folder)
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return finished
-
-
-def check_processes(settings: Sft, accelerator: Accelerator) -> None:
-    kinds = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
-    if accelerator.distributed_type in kinds:
-        raise ConfigError(
-            f"{accelerator.distributed_type.value}: weights in pieces are not trained here; "
-            "launch with configs/accelerate/ddp.yaml"
-        )
-    if settings.batch < accelerator.num_processes:
-        raise ConfigError(
-            f"batch {settings.batch}: less than a row for each of {accelerator.num_processes} processes"
-        )
-
-
-def learn(
-    settings: Sft,
-    accelerator: Accelerator,
-    run: Run,
-    batches: AnswerBatches,
-    denoiser: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    progress: Progress,
-) -> None:
-    rank, world = accelerator.process_index, accelerator.num_processes
-    steps = settings.steps or settings.epochs * batches.per_epoch
-    done = load_checkpoint(accelerator, run)
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        run.rewind(done)
-    total = torch.zeros(3, dtype=torch.float64, device=accelerator.device)
-    task = progress.add_task("", total=steps, completed=done, note="")
-    for step in range(done, steps):
-        rate = settings.optimizer.at(step, steps)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        total += backward(accelerator, denoiser, batches.at(step, rank, world))
-        norm = accelerator.clip_grad_norm_(denoiser.parameters(), settings.grad_norm)
-        optimizer.step()
-        optimizer.zero_grad()
-        finished = step + 1 == steps
-        if (step + 1) % settings.log_every == 0 or finished:
-            loss, nats, targets = accelerator.reduce(total, "sum").tolist()
-            figures = {
-                "loss": loss / (step % settings.log_every + 1),
-                "cross_entropy": nats / max(1, targets),
-                "grad_norm": float(norm),
-                "rate": rate,
-                "epoch": (step + 1) / batches.per_epoch,
-            }
-            total.zero_()
-            progress.update(task, note=f"loss {figures['loss']:.3f}")
-            if accelerator.is_main_process:
-                run.log({"step": step + 1, **figures})
-        if (step + 1) % settings.checkpoint_every == 0 or finished:
-            save_checkpoint(accelerator, run, step + 1)
-        progress.update(task, completed=step + 1)
 
 
 def main() -> None:

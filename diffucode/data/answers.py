@@ -75,10 +75,14 @@ class Part(NamedTuple):
     target_N: Tensor
     weight_N: Tensor
     """Float32, never 0."""
+    see_LL: Tensor | None = None
+    """Who sees whom, where attention is not yet what it will be (``batches.annealed``)."""
 
     def to(self, device: torch.device | str) -> Part:
         ask = Positions.of(self.ask.row, self.ask.col, device, self.ask.lengths)
-        return Part(self.canvas.to(device), ask, self.target_N.to(device), self.weight_N.to(device))
+        see_LL = None if self.see_LL is None else self.see_LL.to(device)
+        canvas, target_N = self.canvas.to(device), self.target_N.to(device)
+        return Part(canvas, ask, target_N, self.weight_N.to(device), see_LL)
 
 
 def room(width: Width, prompt: int, answer: int, length: int) -> int | None:
@@ -125,7 +129,8 @@ class AnswerBatches:
         rows = [[self.data.row(n) for n in chosen_B[part]] for part in parts]
         end, fill, mask = self.ids
         if mask is None:
-            weight_B = torch.from_numpy(self._each(answer_B, int(answer_B.sum()))).float()
+            each_B = shared(answer_B, int(answer_B.sum()), self.normaliser)
+            weight_B = torch.from_numpy(each_B).float()
             return [
                 self._read_left(own, prompt_B[part], weight_B[part])
                 for own, part in zip(rows, parts, strict=True)
@@ -139,15 +144,19 @@ class AnswerBatches:
             ended = [np.append(row, end) for row in own]
             plan = width_B[part], hide_BC[part], weight_BC[part]
             made = masked_batch(ended, prompt_B[part], *plan, ids, shift=False)
-            found.append(_part(made, prompt_B[part], causal=False))
+            found.append(part_of(made, prompt_B[part], causal=False))
         return found
+
+    def figures(self, step: int) -> dict[str, float]:
+        """How far ``step`` steps have come."""
+        return {"epoch": step / self.per_epoch}
 
     def _read_left(self, rows: list[np.ndarray], prompt_B: np.ndarray, weight_B: Tensor) -> Part:
         end = self.ids.end
         made = causal_batch(rows, prompt_B, 1, SpecialIds(end, end, self.ids.fill))
         # It says where to read, one column before a target; a denoiser is asked where the target stands.
         made = made._replace(col_N=made.col_N + 1, weight_N=weight_B[made.row_N])
-        return _part(made, prompt_B, causal=True)
+        return part_of(made, prompt_B, causal=True)
 
     def _masks(
         self, step: int, width_B: np.ndarray, answer_B: np.ndarray
@@ -163,16 +172,9 @@ class AnswerBatches:
         if self.weighting == "near":
             weight_BC = nearness(target_BC, inside_BC & ~hide_BC) * size_B[:, None]
         else:
-            taken_B = {"bound": time_B, "clipped": clipped(time_B)}.get(self.weighting)
-            weight_BC = target_BC / (1.0 if taken_B is None else taken_B[:, None])
-        return hide_BC, weight_BC * self._each(size_B, int(target_BC.sum()))[:, None]
-
-    def _each(self, size_B: np.ndarray, targets: int) -> np.ndarray:
-        """1/n for each row; ``size_B`` are its scored positions."""
-        if self.normaliser == "answer":
-            return 1 / (self.batch * size_B)
-        total = size_B.sum() if self.normaliser == "batch" else max(1, targets)
-        return np.full(len(size_B), 1 / total)
+            weight_BC = timed(target_BC, time_B, self.weighting)
+        each_B = shared(size_B, int(target_BC.sum()), self.normaliser)
+        return hide_BC, weight_BC * each_B[:, None]
 
     def _draw_epoch(self, epoch: int) -> np.ndarray:
         """Examples in the order of the epoch ``[steps, batch]``."""
@@ -181,7 +183,23 @@ class AnswerBatches:
         return epoch_order(np.random.default_rng([self.seed, 6, epoch]), length_n, self.batch)
 
 
-def _part(batch: Batch, prompt_B: np.ndarray, causal: bool) -> Part:
+def timed(target_BC: np.ndarray, time_B: np.ndarray, weighting: Weighting) -> np.ndarray:
+    """u of each target, by the time of its row ``[B, C]``; 0 elsewhere. Not for ``near``."""
+    taken_B = {"bound": time_B, "clipped": clipped(time_B)}.get(weighting)
+    weight_BC: np.ndarray = target_BC / (1.0 if taken_B is None else taken_B[:, None])
+    return weight_BC
+
+
+def shared(size_B: np.ndarray, targets: int, normaliser: Normaliser) -> np.ndarray:
+    """1/n for each row ``[B]``; ``size_B`` are its scored positions, ``targets`` the hidden ones of all."""
+    if normaliser == "answer":
+        return 1 / (len(size_B) * size_B)
+    total = size_B.sum() if normaliser == "batch" else max(1, targets)
+    return np.full(len(size_B), 1 / total)
+
+
+def part_of(batch: Batch, prompt_B: np.ndarray, causal: bool) -> Part:
+    """The rows as a denoiser takes them; ``prompt_B`` is where each answer begins."""
     tokens_BL, real_BL, row_N, col_N, target_N, weight_N = batch
     (rows, length), open_BL = tokens_BL.shape, torch.zeros_like(real_BL)
     if not causal:

@@ -171,6 +171,22 @@ def stratified(rng: np.random.Generator, rows: int) -> np.ndarray:
     return rng.permutation(1 - (np.arange(rows) + rng.random()) / rows)
 
 
+def annealed(length: int, share: float, seed: int, step: int) -> Tensor:
+    """Who sees whom between causal and full, bool ``[length, length]``.
+
+    The left and itself always, and each column to the right with probability ``share``: one draw for
+    all rows and heads, a pure function of (seed, step) (DiffuLLaMA, Gong et al. 2025, section 3.2)::
+
+        # . # .
+        # # . .
+        # # # #
+        # # # #
+    """
+    rng = np.random.default_rng([seed, 3, step])
+    see_LL = np.tri(length, dtype=bool) | (rng.random((length, length)) < share)
+    return torch.from_numpy(see_LL)
+
+
 def clipped(time_B: np.ndarray) -> np.ndarray:
     """What the weighting ``clipped`` takes for the times: the weights 1/t sum to as much, expected."""
     scale = 1 - LEAST_TIME / 2  # E[t / max(t, least)]
@@ -214,7 +230,7 @@ def masked_batch(
         tokens_BL[b, len(row) : end] = ids.end
         hidden_BL[b, prompt_B[b] : end] = hide_BC[b, : width_B[b]]
     row_N, col_N = hidden_BL.nonzero()
-    return _batch(
+    return batch_of(
         np.where(hidden_BL, ids.mask, tokens_BL),
         real_BL,
         row_N,
@@ -237,7 +253,9 @@ def causal_batch(
     real_BL = column_L <= length_B[:, None]
     row_N, col_N = (real_BL & (column_L >= prompt_B[:, None])).nonzero()
     target_N = tokens_BL[row_N, col_N]
-    return _batch(tokens_BL, real_BL, row_N, col_N - 1, target_N, np.full(len(row_N), 1 / targets))
+    return batch_of(
+        tokens_BL, real_BL, row_N, col_N - 1, target_N, np.full(len(row_N), 1 / targets)
+    )
 
 
 def padded(batch: Batch) -> Batch:
@@ -251,6 +269,7 @@ def padded(batch: Batch) -> Batch:
     return Batch._make(F.pad(x, (0, n)) for x, n in zip(batch, more, strict=True))
 
 
-def _batch(*arrays: np.ndarray) -> Batch:
+def batch_of(*arrays: np.ndarray) -> Batch:
+    """A batch from its arrays."""
     *integers, weight_N = map(torch.from_numpy, arrays)
     return Batch._make([*integers, weight_N.float()])

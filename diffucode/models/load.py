@@ -219,6 +219,21 @@ def _fill(
     return finish(model, device)
 
 
+def saved_layout(loaded: Loaded) -> str:
+    """The layout that a trained model is saved in: the one it was found in, or ours for a stock model.
+
+    Raises ConfigError for a kind of model that ours cannot hold.
+    """
+    layout = "native" if loaded.family == "stock" else loaded.family
+    kind = loaded.denoiser.model.config.model_type
+    if layout == "native" and kind not in native.CLASSES:
+        raise ConfigError(
+            f"model {loaded.name!r}: a {kind} model cannot be saved; expected one of "
+            f"{', '.join(native.CLASSES)}"
+        )
+    return layout
+
+
 def save(
     loaded: Loaded,
     folder: str | Path,

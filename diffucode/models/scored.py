@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -115,19 +114,3 @@ def _mlp(layer: Any, x: Tensor, dtype: torch.dtype) -> Tensor:
     inner = _normed(layer.post_attention_layernorm, x, dtype)
     both = _linear(inner, layer.mlp.gate_proj, layer.mlp.up_proj)
     return _linear(swiglu(both), layer.mlp.down_proj)
-
-
-def annealed(length: int, share: float, seed: int, step: int) -> Tensor:
-    """Who sees whom between causal and full, bool ``[length, length]``.
-
-    The left and itself always, and each column to the right with probability ``share``: one draw for
-    all rows and heads, a pure function of (seed, step) (DiffuLLaMA, Gong et al. 2025, section 3.2)::
-
-        # . # .
-        # # . .
-        # # # #
-        # # # #
-    """
-    rng = np.random.default_rng([seed, 3, step])
-    see_LL = np.tri(length, dtype=bool) | (rng.random((length, length)) < share)
-    return torch.from_numpy(see_LL)

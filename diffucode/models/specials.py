@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tokenizers import AddedToken
+
 from diffucode.errors import CheckpointError
 from diffucode.models.families.spec import Json
 
@@ -41,3 +43,13 @@ def terminator_ids(config: Json, tokenizer: Any, *, pads: bool) -> tuple[int, ..
     vocabulary = tokenizer.get_vocab()
     ids += [vocabulary.get(name) for name in TERMINATORS]
     return tuple(dict.fromkeys(int(i) for i in ids if i is not None))
+
+
+def own_token(tokenizer: Any, token: str, rows: int) -> int | None:
+    """The id of a special token; one that is lacking is added to the tokenizer, if the embedding of ``rows``
+    rows has one to spare. None: it has not."""
+    if token not in tokenizer.get_vocab():
+        if len(tokenizer) >= rows:
+            return None
+        tokenizer.add_tokens([AddedToken(token, special=True)], special_tokens=True)
+    return int(tokenizer.get_vocab()[token])

@@ -93,15 +93,18 @@ class TransformerDenoiser(nn.Module):
         *,
         then: Then | None = None,
         cache: Cache | None = None,
+        see_LL: Tensor | None = None,
     ) -> Tree:
         """See ``diffucode.protocols.Denoiser``.
 
         With a cache: one asked position for every row, in row order, rows starting at column 0, and
-        everything to the left of an asked position committed.
+        everything to the left of an asked position committed. ``see_LL`` (training only, with torch's own
+        attention): which column (the second axis) a column (the first) may see at all, over at least L
+        columns; every column must see itself.
         """
         tokens_BL = torch.where(canvas.open_BL, self._open_id, canvas.tokens_BL)
         if cache is None:
-            hidden_Nd = self._read(tokens_BL, canvas, ask)
+            hidden_Nd = self._read(tokens_BL, canvas, ask, see_LL)
         else:
             assert isinstance(cache, KVCache), "a cache made by this denoiser's empty_cache"
             hidden_Nd = self._read_on(tokens_BL, ask, cache)
@@ -119,7 +122,9 @@ class TransformerDenoiser(nn.Module):
 
     # --- the whole canvas ----------------------------------------------------------------------
 
-    def _read(self, tokens_BL: Tensor, canvas: Canvas, ask: Positions) -> Tensor:
+    def _read(
+        self, tokens_BL: Tensor, canvas: Canvas, ask: Positions, see_LL: Tensor | None
+    ) -> Tensor:
         """Hidden states ``[N, d]`` that predict the asked positions."""
         real_BL, position_BL = canvas.real_BL, canvas.position_BL
         padded, padded_left = self._padding(real_BL, ask)
@@ -134,13 +139,15 @@ class TransformerDenoiser(nn.Module):
         inputs: dict[str, Any] = {"input_ids": tokens_BL, "use_cache": False}
         if padded_left:
             inputs["position_ids"] = position_BL
-        if padded or self.attention.kind == "block-causal":
-            inputs["attention_mask"] = self._mask(real_BL, position_BL)
+        if padded or self.attention.kind == "block-causal" or see_LL is not None:
+            inputs["attention_mask"] = self._mask(real_BL, position_BL, see_LL)
         return self._body(**inputs)[ask.row_N, source_N]
 
-    def _mask(self, real_BL: Tensor, position_BL: Tensor) -> Tensor:
+    def _mask(self, real_BL: Tensor, position_BL: Tensor, see_LL: Tensor | None) -> Tensor:
         if self.model.config._attn_implementation == "sdpa":
-            return self.attention.mask(real_BL, position_BL)
+            mask_B1LL, length = self.attention.mask(real_BL, position_BL), real_BL.shape[1]
+            return mask_B1LL if see_LL is None else mask_B1LL & see_LL[:length, :length]
+        assert see_LL is None, "attention that is half open needs the implementation sdpa"
         return real_BL.long()  # other implementations build their own from the padding
 
     def _padding(self, real_BL: Tensor, ask: Positions) -> tuple[bool, bool]:

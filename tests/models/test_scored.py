@@ -11,7 +11,8 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from diffucode.models.scored import annealed, hidden_at
+from diffucode.data.batches import annealed
+from diffucode.models.scored import hidden_at
 
 CLASSES = {
     "llama": (LlamaConfig, LlamaForCausalLM),

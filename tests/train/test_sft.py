@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from diffucode import config as configs
+from diffucode import training
 from diffucode.data.answers import AnswerBatches, Ids, Normaliser, room
 from diffucode.data.batches import NEAR, Weighting
 from diffucode.data.packed import pack_ids
@@ -30,9 +31,11 @@ from diffucode.generate.model import decoder_of
 from diffucode.generate.prompted import Prompt, prepare, speaker_of
 from diffucode.generate.settings import GenerateConfig
 from diffucode.generate.stream import stream
+from diffucode.models.build import recompute_layers
 from diffucode.models.load import Loaded, load, save
 from diffucode.models.toy import tiny_model, tiny_tokenizer
 from diffucode.models.transformer import TransformerDenoiser
+from diffucode.runs import Run, checkpoints
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "train/sft.py"
@@ -207,7 +210,7 @@ def test_the_loss_by_hand(name: str, width: Any, score_fill: bool, models: dict[
     for weighting, normaliser in product(get_args(Weighting), get_args(Normaliser)):
         batches = made(loaded, width, score_fill, weighting=weighting, normaliser=normaliser)
         (part,) = batches.at(step)
-        found = script.score(loaded.denoiser, part)
+        found = training.score(loaded.denoiser, part)
         expected = weighed(rows, facts, score_fill, weighting, normaliser)
         assert found.loss.item() == pytest.approx(expected.item(), rel=1e-5), weighting
         sizes = [w if score_fill else a for _, w, a in facts]
@@ -232,7 +235,9 @@ def test_the_loss_of_a_model_that_reads_to_the_left_by_hand(models: dict[str, Pa
             each = BATCH * (len(row) - start) if normaliser == "answer" else total
             for at in range(start, len(row)):
                 expected -= float(logits_LV[at - 1].double().log_softmax(-1)[row[at]]) / each
-        assert script.score(loaded.denoiser, part).loss.item() == pytest.approx(expected, rel=1e-5)
+        assert training.score(loaded.denoiser, part).loss.item() == pytest.approx(
+            expected, rel=1e-5
+        )
 
 
 @pytest.mark.parametrize("name", ["dream", "ar"])
@@ -248,7 +253,7 @@ def test_rows_at_a_time_and_processes_change_neither_loss_nor_gradient(
             loss = 0.0
             for rank in range(world):
                 for part in batches.at(1, rank, world):
-                    found = script.score(loaded.denoiser, part)
+                    found = training.score(loaded.denoiser, part)
                     found.loss.backward()
                     loss += found.loss.item()
             return loss, gradients(loaded)
@@ -266,7 +271,7 @@ def test_a_part_with_nothing_hidden_is_a_zero_with_gradients(models: dict[str, P
     batches = made(loaded, "answer", True, rows=1)
     batches.least_time = 0.0
     empty = [p for step in range(40) for p in batches.at(step) if not len(p.target_N)]
-    found = script.score(loaded.denoiser, empty[0])
+    found = training.score(loaded.denoiser, empty[0])
     found.loss.backward()
     assert found.loss.item() == 0
     assert all(p.grad is not None and not p.grad.any() for p in loaded.denoiser.parameters())
@@ -277,11 +282,11 @@ def test_recomputed_layers_give_the_same_gradients(models: dict[str, Path]) -> N
     for recompute in (False, True):
         loaded = load(models["dream"])
         if recompute:
-            script.recompute_layers(loaded.denoiser.model)
+            recompute_layers(loaded.denoiser.model)
         layer, seen = loaded.denoiser.model.base_model.layers[0].self_attn, []
         layer.register_forward_hook(lambda *_, seen=seen: seen.append(1))
         (part,) = made(loaded, "batch", True).at(0)
-        script.score(loaded.denoiser, part).loss.backward()
+        training.score(loaded.denoiser, part).loss.backward()
         calls.append(len(seen))
         results.append(gradients(loaded))
         assert not layer.training, "dropout stays off"
@@ -352,7 +357,7 @@ def test_a_killed_run_continues_bitwise(
     class Killed(BaseException):
         pass
 
-    log = script.Run.log
+    log = Run.log
 
     def dying(run: Any, row: dict[str, float]) -> None:
         log(run, row)
@@ -372,13 +377,13 @@ def test_a_killed_run_continues_bitwise(
 
     monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "tensorboard", Told)
     with monkeypatch.context() as patch:
-        patch.setattr(script.Run, "log", dying)
+        patch.setattr(Run, "log", dying)
         with pytest.raises(Killed):
             script.train(
                 settings(tmp_path / "broken", models["dream"], table, "trackers=[tensorboard]")
             )
     assert not (tmp_path / "broken/model").exists()
-    assert [c.name for c in script.checkpoints(tmp_path / "broken")] == ["checkpoint-4"]
+    assert [c.name for c in checkpoints(tmp_path / "broken")] == ["checkpoint-4"]
     AcceleratorState._reset_state(reset_partial_state=True)
     script.train(settings(tmp_path / "broken", models["dream"], table, "trackers=[tensorboard]"))
     assert [row["step"] for row in metrics(whole)] == [1, 2, 3, 4, 5, 6]
