@@ -46,9 +46,15 @@ def test_generate(file: Path) -> None:
 @files("train")
 def test_train(file: Path) -> None:
     """By the beginning of its name: the script, and the class that it reads."""
-    readers = {"coupled_grpo": "CoupledGrpo", "pretrain": "Pretrain", "sft": "Sft"}
-    (name,) = (name for name in readers if file.stem.startswith(f"{name}_"))
-    assert config.load(getattr(script(ROOT / "train" / f"{name}.py"), readers[name]), file)
+    readers = {
+        "adapt": ("corpus", "CorpusTraining"),
+        "coupled_grpo": ("coupled_grpo", "CoupledGrpo"),
+        "midtrain": ("corpus", "CorpusTraining"),
+        "pretrain": ("pretrain", "Pretrain"),
+        "sft": ("sft", "Sft"),
+    }
+    ((name, reader),) = (readers[name] for name in readers if file.stem.startswith(f"{name}_"))
+    assert config.load(getattr(script(ROOT / "train" / f"{name}.py"), reader), file)
 
 
 @files("accelerate")

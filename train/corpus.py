@@ -174,7 +174,12 @@ def prepare_data(
                 progress.update(task, completed=documents)
 
             one = tokens_of(corpus, loaded.tokenizer, end=end, mask=mask, folder=folder, seen=seen)
+            progress.update(task, total=one.documents, completed=one.documents)
         found.append(one)
+        if len(one.token_T) < settings.length:
+            raise ConfigError(
+                f"length {settings.length}: {corpus.files} has {len(one.token_T)} tokens, not one row"
+            )
         if shown:
             why = "; ".join(f"{n} x {reason}" for reason, n in one.left_out.items()) or "nothing"
             counts = f"{len(one.token_T)} tokens, {one.documents} documents"

@@ -25,7 +25,6 @@ import numpy as np
 from diffucode.data.answers import Normaliser, Part, part_of, shared, timed
 from diffucode.data.batches import annealed, batch_of, stratified
 from diffucode.data.mixture import Mixture
-from diffucode.errors import ConfigError
 
 TimeWeighting = Literal["bound", "clipped", "even"]
 
@@ -34,7 +33,7 @@ class Windows:
     """The windows of one source: each once in every epoch, in an order that the seed draws."""
 
     def __init__(self, token_T: np.ndarray, length: int, seed: int, number: int) -> None:
-        """``number``: of the source among those of the mixture."""
+        """``token_T`` has at least one window; ``number`` is the source's place in the mixture."""
         self.token_T, self.length, self.seed, self.number = token_T, length, seed, number
         self._order = lru_cache(maxsize=2)(self._draw)
 
@@ -79,11 +78,6 @@ class WindowBatches:
         first step and full from the step ``anneal`` on."""
         self.sources, self.length = sources, length
         self.mixture = Mixture(share_K, batch, steps, seed)
-        for source, many in zip(sources, self.mixture.before_SK[-1], strict=True):
-            if many and not len(source):
-                raise ConfigError(
-                    f"length {length}: source {source.number} has {len(source.token_T)} tokens, not one row"
-                )
         self.mask, self.shift = mask, shift
         self.weighting, self.normaliser, self.least_time = weighting, normaliser, least_time
         self.short, self.clean, self.anneal = short, clean, anneal

@@ -45,11 +45,20 @@ def adapt(loaded: Loaded, mask: str, usual: Usual, others: Sequence[str] = ()) -
         readout_shift=True,
         attention="full",
     )
-    family, config = loaded.family, loaded.config
+    # A pad is an ordinary token here; named as padding, its embedding would get no gradient.
+    old.model.get_input_embeddings().padding_idx = None
+    family, config = loaded.family, dict(loaded.config)
     if family == "stock":
         family = "dream" if old.model.config.model_type == "qwen2" else "native"
         kept = ("bos_token_id", "eos_token_id", "pad_token_id")  # the rest is another layout's
-        config = MappingProxyType({name: config[name] for name in kept if name in config})
+        config = {name: config[name] for name in kept if name in config}
+    if family == "native":
+        config["is_causal"] = False
     return replace(
-        loaded, denoiser=denoiser, family=family, decoder="diffusion", usual=usual, config=config
+        loaded,
+        denoiser=denoiser,
+        family=family,
+        decoder="diffusion",
+        usual=usual,
+        config=MappingProxyType(config),
     )
