@@ -11,7 +11,7 @@ from diffucode.data.answers import Normaliser, Part
 from diffucode.data.batches import annealed
 from diffucode.data.windows import TimeWeighting, WindowBatches, Windows
 
-MASK, LENGTH, BATCH = 9999, 8, 6
+MASK, LENGTH, BATCH, STEP = 9999, 8, 6, 6
 ALL: dict[str, Any] = {
     "mask": MASK, "shift": True, "length": LENGTH, "weighting": "bound", "normaliser": "masked",
     "least_time": 0.01, "short": 0.0, "clean": 0.0, "anneal": 0, "steps": 200, "batch": BATCH,
@@ -110,8 +110,8 @@ def test_what_is_hidden_and_what_it_weighs_by_hand(shift: bool) -> None:
     for weighting, normaliser in product(get_args(TimeWeighting), get_args(Normaliser)):
         changes = {"short": 0.4, "clean": 0.4, "shift": shift}
         batches = made(weighting=weighting, normaliser=normaliser, **changes)
-        (part,) = batches.at(2)
-        rng = np.random.default_rng([0, 7, 2])
+        (part,) = batches.at(STEP)
+        rng = np.random.default_rng([0, 7, STEP])
         offset = rng.random()
         level_B = rng.permutation([1 - (b + offset) / BATCH for b in range(BATCH)])
         cut_B, begun_B = rng.random(BATCH) < 0.4, rng.random(BATCH) < 0.4
@@ -121,10 +121,11 @@ def test_what_is_hidden_and_what_it_weighs_by_hand(shift: bool) -> None:
         noise_BL = rng.random((BATCH, LENGTH))
         assert cut_B.any() and begun_B.any() and not (cut_B & begun_B).all()
 
-        weights, sizes, hidden = {}, [], set()
+        weights, sizes, hidden, spared = {}, [], set(), False
         for b in range(BATCH):
             time = 0.01 + 0.99 * level_B[b]
             start = int(points_B[b]) if begun_B[b] else 0
+            spared |= bool((noise_BL[b, :start] < time).any())
             scored = [c for c in range(start, length_B[b]) if c > 0 or not shift]
             sizes.append(len(scored))
             u = {"bound": 1 / time, "clipped": 1 / (max(time, 0.2) * 0.9), "even": 1.0}[weighting]
@@ -133,6 +134,7 @@ def test_what_is_hidden_and_what_it_weighs_by_hand(shift: bool) -> None:
                     hidden.add((b, c))
                     if c in scored:
                         weights[b, c] = u / (BATCH * len(scored))
+        assert spared, "a clean beginning in which something would be hidden"
         if normaliser != "answer":
             total = sum(sizes) if normaliser == "batch" else len(weights)
             weights = {(b, c): w * BATCH * sizes[b] / total for (b, c), w in weights.items()}
@@ -140,7 +142,7 @@ def test_what_is_hidden_and_what_it_weighs_by_hand(shift: bool) -> None:
         assert dict(zip(asked, part.weight_N.tolist(), strict=True)) == pytest.approx(weights)
         assert {(int(b), int(c)) for b, c in part.canvas.open_BL.nonzero()} == hidden
         assert part.canvas.real_BL.sum(1).tolist() == length_B
-        row = batches.sources[0].row(int(batches.mixture.at(2)[1][0]))
+        row = batches.sources[0].row(int(batches.mixture.at(STEP)[1][0]))
         here = part.ask.row_N == 0
         assert part.target_N[here].tolist() == row[part.ask.col_N[here].numpy()].tolist()
 
