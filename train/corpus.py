@@ -41,7 +41,9 @@ from diffucode.models.build import recompute_layers
 from diffucode.models.families.spec import Usual
 from diffucode.models.load import DTYPES, Loaded, load, save, saved_layout
 from diffucode.optimizer import Optimizer
+from diffucode.runpage.page import write_page
 from diffucode.runs import bar, open_run
+from diffucode.trackers import Tracker, follow, tracked
 from diffucode.training import Pace, check_processes, learn
 
 
@@ -95,6 +97,8 @@ class CorpusTraining:
     gradient_checkpointing: bool = False
     log_every: int = 10
     checkpoint_every: int = 100
+    trackers: tuple[Tracker, ...] = ()
+    """That get every row of metrics.jsonl as well."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "rows", "log_every", "checkpoint_every"):
@@ -223,7 +227,8 @@ def tokens_folder(settings: CorpusTraining) -> Path:
 def train(settings: CorpusTraining) -> Path:
     """Run or continue a training; returns the folder of the finished model."""
     ddp = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
-    accelerator = Accelerator(mixed_precision=settings.precision, kwargs_handlers=[ddp])
+    tracking = tracked(settings.trackers, settings.output_dir)
+    accelerator = Accelerator(mixed_precision=settings.precision, kwargs_handlers=[ddp], **tracking)
     torch.set_num_threads(settings.threads)
     check_processes(accelerator, settings.batch)
     main = accelerator.is_main_process
@@ -232,6 +237,7 @@ def train(settings: CorpusTraining) -> Path:
     finished = run.folder / "model"
     if finished.exists():
         return finished
+    run = follow(run, accelerator, settings.trackers, "corpus", configs.dump(settings))
     loaded = open_model(settings, accelerator.device)
     with accelerator.main_process_first():
         corpora = prepare_data(settings, loaded, tokens_folder(settings), main)
@@ -248,7 +254,9 @@ def train(settings: CorpusTraining) -> Path:
         if settings.saved_as is not None:
             loaded.denoiser.to(DTYPES[settings.saved_as])
         save(loaded, finished, saved_layout(loaded))
+        write_page(run.folder)
     accelerator.wait_for_everyone()
+    accelerator.end_training()
     return finished
 
 

@@ -109,10 +109,9 @@ class WindowBatches:
         return found
 
     def figures(self, step: int) -> dict[str, float]:
-        """What the first ``step`` steps have read: rows, and the epochs of each source."""
+        """What ``step`` steps have read: tokens, and the epochs of the source that is repeated most."""
         epochs = self.mixture.before_SK[step] / [len(source) for source in self.sources]
-        found = {f"epoch_{k}": float(epoch) for k, epoch in enumerate(epochs)}
-        return {"tokens": float(step * self.batch * self.length), **found}
+        return {"tokens": float(step * self.batch * self.length), "epoch": float(epochs.max())}
 
     def _masks(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Lengths and clean beginnings ``[B]``, and what is hidden and weighs what ``[B, L]``."""

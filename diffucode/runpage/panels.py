@@ -85,7 +85,7 @@ PANELS = (
     ),
     Panel("Learning rate", "", {"rate": "rate"}),
 )  # fmt: skip
-NO_CURVES = {"step", "epoch"}
+NO_CURVES = {"step", "epoch", "tokens"}
 
 
 def drawn(rows: Sequence[Mapping[str, Any]]) -> list[Drawn]:

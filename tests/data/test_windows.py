@@ -80,9 +80,7 @@ def test_a_run_reads_each_window_once_an_epoch() -> None:
     counts = np.unique(read, return_counts=True)
     assert counts[0].tolist() == [8 * n for n in range(5)] + [1000 + 8 * n for n in range(11)]
     assert counts[1].tolist() == [33] * 5 + [15] * 11
-    assert batches.figures(55) == {
-        "tokens": 55.0 * BATCH * LENGTH, "epoch_0": 33.0, "epoch_1": 15.0,
-    }  # fmt: skip
+    assert batches.figures(55) == {"tokens": 55.0 * BATCH * LENGTH, "epoch": 33.0}
 
 
 def test_a_step_needs_neither_the_ones_before_it_nor_more_than_its_rows() -> None:
