@@ -161,12 +161,12 @@ def test_a_killed_run_continues_bitwise_and_reads_nothing_again(
 def test_a_diffusion_model_goes_on_in_its_layout_and_the_corpus_is_learnt(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = script.train(settings(tmp_path / "1", place, "steps=2"))
+    half = ["precision=bf16", "gradient_checkpointing=true", "steps=2"]
+    first = script.train(settings(tmp_path / "1", place, *half))
     AcceleratorState._reset_state(reset_partial_state=True)
-    short = [f"model={first}", "anneal=0", "steps=40", "checkpoint_every=40"]
-    short += ["saved_as=bfloat16", "precision=bf16"]
+    onwards = [f"model={first}", "anneal=0", "saved_as=bfloat16", "steps=40"]
     capsys.readouterr()
-    second = script.train(settings(tmp_path / "2", place, *short, "gradient_checkpointing=true"))
+    second = script.train(settings(tmp_path / "2", place, *onwards, "checkpoint_every=40"))
     assert "a.jsonl: 600 tokens, 20 documents; left out: nothing" in capsys.readouterr().out
     loaded = load(second)
     assert (loaded.family, loaded.denoiser.mask_id) == ("dream", 259)
