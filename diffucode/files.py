@@ -29,6 +29,16 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     _sync_folder(path.parent)
 
 
+def rename_folder(building: Path, target: Path) -> None:
+    """Give a folder its name, after all that is in it is on the disk. ``target`` must be new."""
+    for path in building.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    building.rename(target)
+    _sync_folder(target.parent)
+
+
 def to_jsonl(rows: Iterable[Mapping[str, Any]]) -> str:
     """One JSON object a line."""
     return "".join(json.dumps(dict(row)) + "\n" for row in rows)

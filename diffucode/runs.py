@@ -11,18 +11,26 @@ with another is refused.
 
 from __future__ import annotations
 
+import argparse
 import json
+import math
+import re
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from diffucode.errors import ResumeError
-from diffucode.files import read_jsonl, to_jsonl, write_atomic
+from diffucode import config as configs
+from diffucode.errors import DiffucodeError, ResumeError
+from diffucode.files import read_jsonl, rename_folder, to_jsonl, write_atomic
+
+T = TypeVar("T")
+CHECKPOINT = re.compile(r"checkpoint(-\d+)+")
 
 
 def git_revision(folder: Path) -> str | None:
@@ -47,11 +55,12 @@ class Run:
         return self.folder / "metrics.jsonl"
 
     def log(self, row: Mapping[str, Any]) -> None:
-        """Append one line to metrics.jsonl."""
+        """Append one line to metrics.jsonl. JSON has no NaN and no infinity: such figures are null."""
+        known = {name: _known(value) for name, value in row.items()}
         with self.metrics_file.open("a", encoding="utf-8") as file:
-            file.write(to_jsonl([row]))
+            file.write(to_jsonl([known]))
         if self.follower is not None:
-            self.follower(row)
+            self.follower(known)
 
     def metrics(self) -> list[dict[str, Any]]:
         """The logged rows, without a torn last line."""
@@ -84,7 +93,8 @@ def open_run(folder: str | Path, config: Mapping[str, Any], seeds: Mapping[str, 
                 "choose another folder, or repeat the old settings to continue it"
             )
         return run
-    if run.folder.exists() and any(run.folder.iterdir()):
+    # Of a run that was killed at its very beginning there may be a part of the record.
+    if any(not path.name.startswith(f".{record.name}.") for path in run.folder.glob("*")):
         raise ResumeError(f"{run.folder} is not empty and holds no run.json; choose another folder")
     asked["revision"] = git_revision(Path(__file__).parent)
     write_atomic(record, json.dumps(asked, indent=2) + "\n")
@@ -93,22 +103,56 @@ def open_run(folder: str | Path, config: Mapping[str, Any], seeds: Mapping[str, 
 
 def checkpoints(folder: Path) -> list[Path]:
     """The complete ones (``checkpoint-1-0``, ...), the newest last."""
-    found = folder.glob("checkpoint-*")
+    found = [path for path in folder.glob("checkpoint-*") if CHECKPOINT.fullmatch(path.name)]
     return sorted(found, key=lambda path: tuple(map(int, path.name.split("-")[1:])))
 
 
-def keep_checkpoint(building: Path, target: Path) -> None:
-    """A folder that is written becomes the checkpoint ``target`` at once; older ones go."""
-    shutil.rmtree(target, ignore_errors=True)
-    building.rename(target)
-    for old in checkpoints(target.parent)[:-1]:
-        shutil.rmtree(old)
+@contextmanager
+def new_checkpoint(
+    folder: Path, name: str, *, main: bool, together: Callable[[], None]
+) -> Iterator[Path]:
+    """A folder to write into, which becomes the checkpoint ``name`` at once; older ones go.
+
+    Of several processes each enters; one is ``main``, and ``together`` waits for all of them.
+    """
+    building = folder / ".checkpoint"
+    if main:
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir(parents=True)
+    together()
+    yield building
+    together()
+    if main:
+        rename_folder(building, folder / name)
+        for old in checkpoints(folder)[:-1]:
+            old.rename(building)  # what has the name of a checkpoint is whole, also in its removal
+            shutil.rmtree(building)
+    together()
 
 
 def bar(title: str, shown: bool) -> Progress:
     """A progress bar; ``note`` stands behind its numbers."""
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
     return Progress(TextColumn(title), *columns, TimeRemainingColumn(), disable=not shown)
+
+
+def command(settings: type[T], job: Callable[[T], object], about: str | None) -> None:
+    """The command line of a training script: ``[--config FILE] [key=value ...]``.
+
+    ``about`` is the script's docstring. What settings or job refuse is one line, and status 2.
+    """
+    parser = argparse.ArgumentParser(description=(about or "").split("\n")[0])
+    parser.add_argument("--config", help="YAML file")
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    arguments = parser.parse_args()
+    try:
+        job(configs.load(settings, arguments.config, arguments.overrides))
+    except DiffucodeError as error:
+        parser.error(str(error))
+
+
+def _known(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _difference(found: Any, asked: Any, key: str = "") -> str | None:

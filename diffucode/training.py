@@ -9,7 +9,6 @@ optimiser.
 
 from __future__ import annotations
 
-import shutil
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -23,7 +22,7 @@ from diffucode.data.answers import Part
 from diffucode.errors import ConfigError
 from diffucode.optimizer import Optimizer
 from diffucode.protocols import Tree
-from diffucode.runs import Run, bar, checkpoints, keep_checkpoint
+from diffucode.runs import Run, bar, checkpoints, new_checkpoint
 
 
 class Batches(Protocol):
@@ -84,15 +83,9 @@ def check_processes(accelerator: Accelerator, batch: int) -> None:
 
 def save_checkpoint(accelerator: Accelerator, run: Run, step: int) -> None:
     """Weights and optimiser after ``step``, whole or not at all."""
-    building = run.folder / ".checkpoint"
-    if accelerator.is_main_process:
-        shutil.rmtree(building, ignore_errors=True)
-    accelerator.wait_for_everyone()
-    accelerator.save_state(str(building))
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        keep_checkpoint(building, run.folder / f"checkpoint-{step}")
-    accelerator.wait_for_everyone()
+    main, together = accelerator.is_main_process, accelerator.wait_for_everyone
+    with new_checkpoint(run.folder, f"checkpoint-{step}", main=main, together=together) as building:
+        accelerator.save_state(str(building))
 
 
 def load_checkpoint(accelerator: Accelerator, run: Run) -> int:

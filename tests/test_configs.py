@@ -1,16 +1,14 @@
 """Every file below configs/ fits what reads it."""
 
-import importlib.util
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from running import ROOT, as_module
 
 from diffucode import config
 from diffucode.generate.settings import GenerateConfig, plan
 
-ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "configs"
 
 
@@ -18,16 +16,6 @@ def files(folder: str) -> Any:
     found = sorted((CONFIGS / folder).rglob("*.yaml"))
     assert found
     return pytest.mark.parametrize("file", found, ids=[file.stem for file in found])
-
-
-def script(path: Path) -> Any:
-    """A script as a module."""
-    name = f"script_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    sys.modules[name] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_every_file_has_a_test() -> None:
@@ -54,7 +42,7 @@ def test_train(file: Path) -> None:
         "sft": ("sft", "Sft"),
     }
     ((name, reader),) = (readers[name] for name in readers if file.stem.startswith(f"{name}_"))
-    assert config.load(getattr(script(ROOT / "train" / f"{name}.py"), reader), file)
+    assert config.load(getattr(as_module(f"train/{name}.py"), reader), file)
 
 
 @files("accelerate")

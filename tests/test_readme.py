@@ -8,10 +8,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from running import ROOT, python
 
 from diffucode.cli import app
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 SHORTER: dict[str, str] = {}
@@ -55,22 +55,8 @@ def test_the_training_command_runs(tmp_path: Path) -> None:
     words = command.split()
     assert words[:2] == ["accelerate", "launch"]
     small = ["updates=1", "source.problems=3", "prompts=2", "rollout.samples=2", "evaluate_every=0"]
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "accelerate.commands.launch",
-            *words[2:],
-            *small,
-            f"output_dir={tmp_path / 'run'}",
-        ],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
+    run = f"output_dir={tmp_path / 'run'}"
+    python("-m", "accelerate.commands.launch", *words[2:], *small, run)
     assert (tmp_path / "run" / "model" / "config.json").exists()
 
 

@@ -1,13 +1,18 @@
 """Run folders: they survive kills and refuse to mix runs."""
 
 import json
+import os
 import subprocess
+import sys
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from diffucode.errors import ResumeError
-from diffucode.runs import git_revision, open_run
+from diffucode.errors import ResumeError, TaskError
+from diffucode.runs import checkpoints, command, git_revision, new_checkpoint, open_run
 
 CONFIG = {"steps": 3, "model": {"layers": 4}, "rates": [0.1]}
 
@@ -46,6 +51,73 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
         open_run(tmp_path, CONFIG, {})
 
 
+def test_a_run_killed_while_its_record_is_written_starts_again(tmp_path: Path) -> None:
+    (tmp_path / ".run.json.x1y2").write_text('{"conf')
+    assert open_run(tmp_path, CONFIG, {"seed": 7}).folder == tmp_path
+
+
+class Killed(BaseException):
+    pass
+
+
+def whole_checkpoints(folder: Path) -> list[str]:
+    """Their names; each must hold what ``write`` puts into one."""
+    found = checkpoints(folder)
+    for path in found:
+        assert [(path / file).read_text() for file in "abc"] == [path.name] * 3
+    return [path.name for path in found]
+
+
+def write(folder: Path, name: str) -> None:
+    with new_checkpoint(folder, name, main=True, together=lambda: None) as building:
+        for file in "abc":
+            (building / file).write_text(name)
+
+
+def test_there_is_a_whole_checkpoint_at_any_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before each change of the folder in turn; what is left does not hold up the next one."""
+    for last in count():
+        folder, left = tmp_path / str(last), last
+        write(folder, "checkpoint-9-1")
+
+        def dying(change: Any) -> Any:
+            def before(*arguments: Any, **options: Any) -> None:
+                nonlocal left
+                left -= 1
+                if left < 0:
+                    raise Killed
+                change(*arguments, **options)
+
+            return before
+
+        with monkeypatch.context() as patch:
+            for name in ("mkdir", "rename", "unlink", "rmdir"):
+                patch.setattr(os, name, dying(getattr(os, name)))
+            try:
+                write(folder, "checkpoint-10-0")
+                break
+            except Killed:
+                pass
+        assert whole_checkpoints(folder)
+        write(folder, "checkpoint-10-1")
+        assert whole_checkpoints(folder) == ["checkpoint-10-1"]
+        assert len(list(folder.iterdir())) == 1
+    assert last > 6 and whole_checkpoints(folder) == ["checkpoint-10-0"]
+
+
+def test_a_checkpoint_that_fails_leaves_the_last_one(tmp_path: Path) -> None:
+    write(tmp_path, "checkpoint-4")
+    (tmp_path / "checkpoint-of-mine").mkdir()
+    with (
+        pytest.raises(OSError, match="full"),
+        new_checkpoint(tmp_path, "checkpoint-5", main=True, together=lambda: None),
+    ):
+        raise OSError("full")
+    assert whole_checkpoints(tmp_path) == ["checkpoint-4"]
+
+
 def test_metrics_survive_a_kill_in_the_middle_of_a_line(tmp_path: Path) -> None:
     run = open_run(tmp_path, CONFIG, {})
     rows = [{"step": step, "loss": 1 / (step + 1)} for step in range(5)]
@@ -61,6 +133,17 @@ def test_metrics_survive_a_kill_in_the_middle_of_a_line(tmp_path: Path) -> None:
     assert run.metrics() == [*rows[:4], {"step": 4, "loss": 0.5}]
 
 
+def test_what_json_cannot_hold_is_null(tmp_path: Path) -> None:
+    run = open_run(tmp_path, CONFIG, {})
+    run.log({"step": 1, "kl": float("nan"), "grad_norm": float("inf"), "loss": -1.5})
+    assert json.loads(run.metrics_file.read_text(), parse_constant=pytest.fail) == {
+        "step": 1,
+        "kl": None,
+        "grad_norm": None,
+        "loss": -1.5,
+    }
+
+
 def test_rewind_forgets_what_came_after_the_checkpoint(tmp_path: Path) -> None:
     run = open_run(tmp_path, CONFIG, {})
     run.rewind(0)
@@ -74,9 +157,40 @@ def test_rewind_forgets_what_came_after_the_checkpoint(tmp_path: Path) -> None:
 def test_git_revision(tmp_path: Path) -> None:
     assert git_revision(tmp_path) is None
     identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
-    for command in (["init", "-q"], [*identity, "commit", "-q", "--allow-empty", "-m", "x"]):
-        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+    for words in (["init", "-q"], [*identity, "commit", "-q", "--allow-empty", "-m", "x"]):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
     clean = git_revision(tmp_path)
     assert clean is not None and len(clean) == 40
     (tmp_path / "new").touch()
     assert git_revision(tmp_path) == clean + "+changes"
+
+
+@dataclass(frozen=True)
+class Steps:
+    steps: int = 3
+
+
+def test_a_script_runs_what_its_command_line_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x.yaml").write_text("steps: 4\n")
+    asked: list[Steps] = []
+    for arguments in ([], ["--config", str(tmp_path / "x.yaml")], ["steps=5"]):
+        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+        command(Steps, asked.append, "Train.\n\nMore of it.")
+    assert asked == [Steps(3), Steps(4), Steps(5)]
+
+
+def test_what_a_script_refuses_is_one_line_and_status_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def job(steps: Steps) -> None:
+        raise TaskError("no problems")
+
+    for argument, words in (("stepz=5", "unknown key 'stepz'"), ("steps=5", "error: no problems")):
+        monkeypatch.setattr(sys, "argv", ["train.py", argument])
+        with pytest.raises(SystemExit) as stopped:
+            command(Steps, job, None)
+        assert stopped.value.code == 2
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last.startswith("train.py: error: ") and words in last

@@ -14,11 +14,8 @@ iterations, the rollouts and what the old policy said of them. The same command 
 
 from __future__ import annotations
 
-import argparse
 import copy
-import io
 import math
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -35,14 +32,13 @@ from torch import Tensor, nn
 
 from diffucode import config as configs
 from diffucode.decoding.trace import Trace
-from diffucode.errors import ConfigError, DiffucodeError
+from diffucode.errors import ConfigError, ResumeError
 from diffucode.execution.sandbox import Sandbox
-from diffucode.files import write_atomic
 from diffucode.generate.settings import GenerateConfig
 from diffucode.generate.stream import Completion
-from diffucode.measure.judged import judge
+from diffucode.measure.greedy import shares
 from diffucode.measure.problems import Problems, ids
-from diffucode.measure.samples import complete, programs
+from diffucode.measure.samples import complete
 from diffucode.metrics.arness import global_arness, local_arness, order_of
 from diffucode.models.build import recompute_layers
 from diffucode.models.load import Loaded, load, save
@@ -51,13 +47,13 @@ from diffucode.rl import graded
 from diffucode.rl.advantage import AdvantageRule, GroupAdvantage
 from diffucode.rl.graded import GradedProblem, Minicode, ProblemSet, Source
 from diffucode.rl.masking import Autoregressive
-from diffucode.rl.objective import Totals
+from diffucode.rl.objective import Metrics, Totals
 from diffucode.rl.reward_pool import RewardPool
-from diffucode.rl.rewards import Reward
+from diffucode.rl.rewards import Reward, means
 from diffucode.rl.rollout import Rollout, fitting, roll
 from diffucode.rl.step import Batch, Prepared, Stepped, Update, iterate, prepare, without_flat
 from diffucode.runpage.page import write_page
-from diffucode.runs import Run, bar, checkpoints, keep_checkpoint, open_run
+from diffucode.runs import Run, bar, checkpoints, command, new_checkpoint, open_run
 from diffucode.sampling.temperature import HapoAdaptive, HapoStats
 from diffucode.sampling.truncation import Truncation
 from diffucode.tasks.syntax import canonical
@@ -167,6 +163,20 @@ class Processes:
 
 
 # --- a batch -----------------------------------------------------------------------------------
+
+
+@dataclass
+class Place:
+    """Where a run stands: ``index`` of ``update`` is the next iteration."""
+
+    update: int = 0
+    index: int = 0
+    prepared: Prepared | None = None
+    """The update's batch, once it is drawn."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """Of its rollouts."""
+    done: list[Stepped] = field(default_factory=list)
+    """Its iterations so far."""
 
 
 @dataclass
@@ -282,43 +292,45 @@ class Trainer:
 
     # --- checkpoints ---------------------------------------------------------------------------
 
-    def save(self, update: int, index: int, prepared: Prepared | None) -> None:
-        """State between two iterations: ``index`` of ``update`` is the next one. Appears whole or not."""
-        rank, folder = self.accelerator.process_index, self.run.folder
-        building = folder / ".checkpoint"
-        if self.accelerator.is_main_process:
-            shutil.rmtree(building, ignore_errors=True)
-            building.mkdir(parents=True)
-        self.accelerator.wait_for_everyone()
-        self.accelerator.save_state(str(building / "state"))
-        own: dict[str, Any] = {"update": update, "index": index}
+    def save(self, place: Place) -> None:
+        """The state between two iterations appears whole or not at all."""
+        accelerator = self.accelerator
+        own: dict[str, Any] = {"update": place.update, "index": place.index}
         own["entropy"] = None if self.entropy is None else vars(self.entropy)
         own["reference"] = None if self.reference is None else self.reference.state_dict()
-        if prepared is not None:
-            own["batch"] = _batch_state(prepared)
-        buffer = io.BytesIO()
-        torch.save(own, buffer)
-        write_atomic(building / f"rank-{rank}.pt", buffer.getvalue())
-        self.accelerator.wait_for_everyone()
-        if self.accelerator.is_main_process:
-            keep_checkpoint(building, folder / f"checkpoint-{update}-{index}")
-        self.accelerator.wait_for_everyone()
+        own["figures"] = place.figures
+        own["done"] = [one._asdict() | {"metrics": vars(one.metrics)} for one in place.done]
+        own["batch"] = None if place.prepared is None else _batch_state(place.prepared)
+        name, together = f"checkpoint-{place.update}-{place.index}", accelerator.wait_for_everyone
+        main = accelerator.is_main_process
+        with new_checkpoint(self.run.folder, name, main=main, together=together) as building:
+            accelerator.save_state(str(building / "state"))
+            with (building / f"rank-{accelerator.process_index}.pt").open("wb") as file:
+                torch.save(own, file)
 
-    def restore(self) -> tuple[int, int, Prepared | None]:
-        """The next iteration, with its batch if it is not an update's first; (0, 0) without a checkpoint."""
+    def restore(self) -> Place | None:
+        """Where the last checkpoint was written, with its state; None without one.
+
+        Raises ResumeError where another number of processes wrote it: they shared its batch.
+        """
         found = checkpoints(self.run.folder)
         if not found:
-            return 0, 0, None
+            return None
+        rank, world = self.accelerator.process_index, self.sync.world
+        files = len(list(found[-1].glob("rank-*.pt")))
+        if files != world:
+            raise ResumeError(
+                f"{found[-1]}: written by {files} processes, now there are {world}; continue with as many"
+            )
+        device = self.loaded.denoiser.device
+        own = torch.load(found[-1] / f"rank-{rank}.pt", weights_only=True, map_location=device)
         self.accelerator.load_state(str(found[-1] / "state"))
-        file = found[-1] / f"rank-{self.accelerator.process_index}.pt"
-        own = torch.load(file, weights_only=True, map_location="cpu")
         self.entropy = None if own["entropy"] is None else HapoStats(**own["entropy"])
         if self.reference is not None:
             self.reference.load_state_dict(own["reference"])
-        prepared = None
-        if "batch" in own:
-            prepared = self._prepared_again(own["batch"])
-        return own["update"], own["index"], prepared
+        done = [Stepped(**one | {"metrics": Metrics(**one["metrics"])}) for one in own["done"]]
+        prepared = None if own["batch"] is None else self._prepared_again(own["batch"])
+        return Place(own["update"], own["index"], prepared, own["figures"], done)
 
     def _prepared_again(self, state: dict[str, Any]) -> Prepared:
         """A batch in mid-iteration: plans are made again, what other policies said was kept."""
@@ -332,9 +344,10 @@ class Trainer:
             None if state["entropy"] is None else HapoStats(**state["entropy"]),
             Totals(*state["silent"]),
         )
-        return prepare(
+        prepared = prepare(
             self.loaded.denoiser, batch, settings.update, self.sync, known=state["iterations"]
         )
+        return replace(prepared, passes=state["passes"])
 
 
 def _batch_state(prepared: Prepared) -> dict[str, Any]:
@@ -346,6 +359,7 @@ def _batch_state(prepared: Prepared) -> dict[str, Any]:
         "silent": [batch.silent.completions, batch.silent.tokens],
         "entropy": None if batch.entropy is None else vars(batch.entropy),
         "iterations": [(one.old_N, one.ref_N) for one in prepared.iterations],
+        "passes": prepared.passes,
     }
 
 
@@ -365,9 +379,8 @@ def _length(trace: Trace) -> int:
 
 def _figures(rollouts: list[Rollout]) -> dict[str, float]:
     """What a batch of completions looks like."""
-    kept = [one for one in rollouts if one.reward.total is not None]
-    tried = [one for one in kept if one.reward.verdicts]
-    passed = [all(v == "passed" for v in one.reward.verdicts) for one in tried]
+    forms = [canonical(one.program) for one in rollouts]
+    unique = {form or one.program for form, one in zip(forms, rollouts, strict=True)}
     written = [one.trace.step >= 0 for one in rollouts]
     committed = sum(int(w.sum()) for w in written)
 
@@ -378,12 +391,9 @@ def _figures(rollouts: list[Rollout]) -> dict[str, float]:
         return total / committed
 
     return {
-        "reward": sum(one.reward.total or 0.0 for one in kept) / max(1, len(kept)),
-        "pass_rate": sum(passed) / max(1, len(tried)),
-        "dropped": 1 - len(kept) / len(rollouts),
-        "unique_programs": len({canonical(o.program) or o.program for o in rollouts})
-        / len(rollouts),
-        "valid": sum(canonical(o.program) is not None for o in rollouts) / len(rollouts),
+        **means(one.reward for one in rollouts),
+        "unique_programs": len(unique) / len(rollouts),
+        "valid": sum(form is not None for form in forms) / len(rollouts),
         "length": committed / len(rollouts),
         "rollout_entropy": mean("entropy"),
         "tempered_entropy": mean("tempered_entropy"),
@@ -399,16 +409,15 @@ def evaluate(trainer: Trainer) -> dict[str, float]:
     and at those asked for."""
     settings, loaded = trainer.settings, trainer.loaded
     known = trainer.kept.get(ids("dev", 0, settings.evaluate_problems))
-    figures = {}
+    figures: dict[str, float] = {}
     for steps in (None, *settings.evaluate_steps):
         schedule = None if steps is None else "quota"
         config = GenerateConfig(steps=steps, schedule=schedule, batch_size=64)
         done = list(complete(loaded, [problem for problem, _ in known], config))
-        outcomes = [o for o in judge(trainer.sandbox, known, programs(done)) if o is not None]
-        at = "" if steps is None else f"_{steps}"
-        figures[f"dev_pass{at}"] = sum(one.plus for one in outcomes) / len(outcomes)
-        figures[f"dev_valid{at}"] = sum(one.valid for one in outcomes) / len(outcomes)
-        figures |= {name + at: value for name, value in arness_of(loaded, done).items()}
+        passed, valid = shares(trainer.sandbox, known, done)
+        pace = "" if steps is None else f"_{steps}"
+        figures |= {f"dev_pass{pace}": passed, f"dev_valid{pace}": valid}
+        figures |= {name + pace: value for name, value in arness_of(loaded, done).items()}
     return figures
 
 
@@ -420,14 +429,6 @@ def arness_of(loaded: Loaded, done: list[Completion]) -> dict[str, float]:
         "dev_arness_global1": sum(map(global_arness, orders)) / len(orders),
         "dev_arness_global4": sum(global_arness(one, 4) for one in orders) / len(orders),
     }
-
-
-def watch(trainer: Trainer, update: int) -> None:
-    """Evaluate after so many updates, unless the run did before it was killed there; draw its page."""
-    run = trainer.run
-    if not any(row["step"] == update and "dev_pass" in row for row in run.metrics()):
-        run.log({"step": update, **evaluate(trainer)})
-    write_page(run.folder)
 
 
 # --- the run -----------------------------------------------------------------------------------
@@ -459,11 +460,7 @@ def train(settings: CoupledGrpo) -> Path:
 
 def build(settings: CoupledGrpo, accelerator: Accelerator, run: Run, sandbox: Sandbox) -> Trainer:
     """Model, reference, optimiser and problems."""
-    device = (
-        accelerator.device
-    )  # of several processes on a CPU: cpu:0, which safetensors does not know
-    device = torch.device("cpu") if device.type == "cpu" else device
-    loaded = load(settings.model, device=device, dtype=settings.dtype)
+    loaded = load(settings.model, device=accelerator.device, dtype=settings.dtype)
     if (loaded.decoder == "ar") != isinstance(settings.update.estimator, Autoregressive):
         raise ConfigError(
             f"model {settings.model!r} decodes by {loaded.decoder}, and the estimator is "
@@ -498,45 +495,54 @@ def build(settings: CoupledGrpo, accelerator: Accelerator, run: Run, sandbox: Sa
 
 def learn(trainer: Trainer, progress: Progress) -> None:
     settings, run, main = trainer.settings, trainer.run, trainer.accelerator.is_main_process
-    first, begun, prepared = trainer.restore()
-    if main:
-        run.rewind(first)
     each = settings.update.iterations
-    task = progress.add_task("", total=settings.updates, completed=first, note="")
-    figures: dict[str, float] = {}
-    for update in range(first, settings.updates):
-        if prepared is None:
-            if main and settings.evaluate_every and update % settings.evaluate_every == 0:
-                watch(trainer, update)
-            batch, figures = trainer.batch(update)
-            prepared = prepare(
+    place = trainer.restore()
+    if main:
+        run.rewind(-1 if place is None else place.update)
+    if place is None:
+        place = Place()
+        look(trainer, 0)
+    task = progress.add_task("", total=settings.updates, completed=place.update, note="")
+    for update in range(place.update, settings.updates):
+        if place.prepared is None:
+            batch, place.figures = trainer.batch(update)
+            place.prepared = prepare(
                 trainer.loaded.denoiser,
                 batch,
                 settings.update,
                 trainer.sync,
                 trainer.reference,  # type: ignore[arg-type]
             )
-        done = []
         started = time.perf_counter()
-        for index in range(begun, each):
+        for index in range(place.index, each):
             rate = settings.optimizer.at(update * each + index, settings.updates * each)
             for group in trainer.optimizer.param_groups:
                 group["lr"] = rate
-            done.append(one_step(trainer, prepared, index))
-            if index + 1 < each and (update + 1) % settings.checkpoint_every == 0:
-                trainer.save(update, index + 1, prepared)
+            place.done.append(one_step(trainer, place.prepared, index))
+            place.index = index + 1
+            if place.index < each and (update + 1) % settings.checkpoint_every == 0:
+                trainer.save(place)
         synchronise(trainer, update)
-        figures |= summary(done, rate) | {"seconds_update": time.perf_counter() - started}
-        figures["forward_passes"] = prepared.passes + sum(one.passes for one in done)
+        figures = place.figures | summary(place.done, rate)
+        figures["seconds_update"] = time.perf_counter() - started
+        figures["forward_passes"] = place.prepared.passes + sum(one.passes for one in place.done)
         if main:
-            run.log({"step": update + 1, **known(figures)})
-        begun, prepared = 0, None
-        if (update + 1) % settings.checkpoint_every == 0 or update + 1 == settings.updates:
-            trainer.save(update + 1, 0, None)
+            run.log({"step": update + 1, **figures})
+        look(trainer, update + 1)
+        place = Place(update + 1)
+        if place.update % settings.checkpoint_every == 0 or place.update == settings.updates:
+            trainer.save(place)
         note = f"reward {figures.get('reward', math.nan):.3f}"
-        progress.update(task, completed=update + 1, note=note)
-    if main and settings.evaluate_every:
-        watch(trainer, settings.updates)
+        progress.update(task, completed=place.update, note=note)
+
+
+def look(trainer: Trainer, update: int) -> None:
+    """Evaluate the policy after so many updates, if that is asked for; log it and draw the run's page."""
+    every, last = trainer.settings.evaluate_every, trainer.settings.updates
+    wanted = every and (update % every == 0 or update == last)
+    if wanted and trainer.accelerator.is_main_process:
+        trainer.run.log({"step": update, **evaluate(trainer)})
+        write_page(trainer.run.folder)
 
 
 def one_step(trainer: Trainer, prepared: Prepared, index: int) -> Stepped:
@@ -583,21 +589,5 @@ def summary(done: list[Stepped], rate: float) -> dict[str, float]:
     }
 
 
-def known(figures: dict[str, float]) -> dict[str, float | None]:
-    """JSON has no NaN: what was not measured is null."""
-    return {name: None if math.isnan(value) else value for name, value in figures.items()}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--config", help="YAML file")
-    parser.add_argument("overrides", nargs="*", metavar="key=value")
-    arguments = parser.parse_args()
-    try:
-        train(configs.load(CoupledGrpo, arguments.config, arguments.overrides))
-    except DiffucodeError as error:
-        parser.error(str(error))
-
-
 if __name__ == "__main__":
-    main()
+    command(CoupledGrpo, train, __doc__)

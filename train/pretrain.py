@@ -18,10 +18,8 @@ processes and of rows at a time changes the rounding of a step, not its mathemat
 
 from __future__ import annotations
 
-import argparse
 import copy
 import io
-import math
 import multiprocessing
 import shutil
 from collections.abc import Iterable, Iterator
@@ -53,19 +51,17 @@ from diffucode.data.batches import (
 )
 from diffucode.data.packed import Example, Packed, pack
 from diffucode.data.tokenizer import train_tokenizer
-from diffucode.errors import ConfigError, DiffucodeError
+from diffucode.errors import ConfigError
 from diffucode.execution.sandbox import Sandbox
 from diffucode.files import write_atomic
-from diffucode.generate.settings import GenerateConfig
-from diffucode.measure.judged import judge
+from diffucode.measure.greedy import pass_at_1
 from diffucode.measure.problems import Known, Problems, ids
-from diffucode.measure.samples import complete, programs
 from diffucode.models.checkpoint import new_folder
-from diffucode.models.load import Loaded, find, load
+from diffucode.models.load import find, load
 from diffucode.models.scored import hidden_at
 from diffucode.muon import Muon
 from diffucode.runpage.page import write_page
-from diffucode.runs import Run, bar, open_run
+from diffucode.runs import Run, bar, command, open_run
 from diffucode.tasks import minicode
 from diffucode.trackers import Tracker, follow, tracked
 
@@ -352,21 +348,6 @@ def rate_at(settings: Pretrain, step: int) -> float:
     return min((step + 1) / max(settings.warmup, 1), left / settings.decay, 1.0)
 
 
-# --- evaluation --------------------------------------------------------------------------------
-
-
-def pass_at_1(loaded: Loaded, problems: list[Known]) -> tuple[float, float]:
-    """The shares of problems that the model solves at temperature 0, as ``generate`` would, and of
-    its programs that are valid Python; over those that could be checked."""
-    answers = programs(complete(loaded, [problem for problem, _ in problems], GenerateConfig()))
-    with Sandbox(tier="strongest") as sandbox:
-        outcomes = [one for one in judge(sandbox, problems, answers) if one is not None]
-    if not outcomes:
-        return math.nan, math.nan
-    passed, valid = sum(one.plus for one in outcomes), sum(one.valid for one in outcomes)
-    return passed / len(outcomes), valid / len(outcomes)
-
-
 # --- the run -----------------------------------------------------------------------------------
 
 
@@ -431,15 +412,16 @@ class Watch:
             export(model, tokenizer, self.run.folder / "kept" / f"step-{step}")
         if not evaluated:
             return
-        with TemporaryDirectory() as place:
+        with TemporaryDirectory() as place, Sandbox(tier="strongest") as sandbox:
             export(model, tokenizer, Path(place) / "model")
-            passed, valid = pass_at_1(load(Path(place) / "model"), self.problems)
+            passed, valid = pass_at_1(sandbox, load(Path(place) / "model"), self.problems)
         self.run.log({"step": step, "dev_passed": passed, "dev_valid": valid})
         write_page(self.run.folder)
 
 
-def pretrain(settings: Pretrain) -> Path:
+def train(settings: Pretrain) -> Path:
     """Run or continue the training; returns the folder of the finished model."""
+    logging.disable_progress_bar()  # of every saved model
     accelerator = Accelerator(mixed_precision="no", **tracked(settings.trackers, settings.run))
     torch.set_num_threads(settings.threads)
     rank, world = accelerator.process_index, accelerator.num_processes
@@ -510,17 +492,5 @@ def backward(
     return total
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--config", help="YAML file")
-    parser.add_argument("overrides", nargs="*", metavar="key=value")
-    arguments = parser.parse_args()
-    logging.disable_progress_bar()  # of every saved model
-    try:
-        pretrain(configs.load(Pretrain, arguments.config, arguments.overrides))
-    except DiffucodeError as error:
-        parser.error(str(error))
-
-
 if __name__ == "__main__":
-    main()
+    command(Pretrain, train, __doc__)

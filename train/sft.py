@@ -16,7 +16,6 @@ processes and of rows at a time changes the rounding of a step, not its mathemat
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -33,7 +32,7 @@ from diffucode.data.answers import AnswerBatches, Ids, Normaliser, Width, room
 from diffucode.data.batches import Weighting
 from diffucode.data.packed import Packed, pack_ids
 from diffucode.data.pairs import Minicode, Source
-from diffucode.errors import ConfigError, DiffucodeError, PromptError, TaskError
+from diffucode.errors import ConfigError, PromptError, TaskError
 from diffucode.files import write_atomic
 from diffucode.generate.prompted import speaker_of
 from diffucode.models.build import recompute_layers
@@ -41,7 +40,7 @@ from diffucode.models.load import DTYPES, Loaded, load, save, saved_layout
 from diffucode.models.specials import own_token
 from diffucode.optimizer import Optimizer
 from diffucode.runpage.page import write_page
-from diffucode.runs import open_run
+from diffucode.runs import command, open_run
 from diffucode.tasks.prompts import Style
 from diffucode.trackers import Tracker, follow, tracked
 from diffucode.training import Pace, check_processes, learn
@@ -121,10 +120,7 @@ class Sft:
 
 def open_model(settings: Sft, accelerator: Accelerator) -> Loaded:
     """The model to tune. Raises ConfigError for settings that it cannot follow."""
-    device = accelerator.device
-    # of several processes on a CPU: cpu:0, which safetensors does not know
-    device = torch.device("cpu") if device.type == "cpu" else device
-    loaded = load(settings.model, device=device, dtype=settings.dtype)
+    loaded = load(settings.model, device=accelerator.device, dtype=settings.dtype)
     if settings.length > loaded.limit:
         raise ConfigError(
             f"length {settings.length}: {settings.model} was built for {loaded.limit} positions"
@@ -256,16 +252,5 @@ def train(settings: Sft) -> Path:
     return finished
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--config", help="YAML file")
-    parser.add_argument("overrides", nargs="*", metavar="key=value")
-    arguments = parser.parse_args()
-    try:
-        train(configs.load(Sft, arguments.config, arguments.overrides))
-    except DiffucodeError as error:
-        parser.error(str(error))
-
-
 if __name__ == "__main__":
-    main()
+    command(Sft, train, __doc__)

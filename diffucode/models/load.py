@@ -102,6 +102,8 @@ def load(
     if attention is not None:
         Attention.parse(attention)
     where, path = torch.device(device), find(str(name), revision)
+    if where.type == "cpu":
+        where = torch.device("cpu")  # accelerate counts CPUs ("cpu:0"), safetensors does not
     config = {} if path.is_file() else read_json(path / "config.json")
     read = _family(config)
     spec: Spec | None = None

@@ -262,8 +262,9 @@ def check_group(group: Sequence[Sample], problems: Mapping[str, GradedProblem]) 
 
 
 def means(scored: Iterable[Scored]) -> dict[str, float]:
-    """Figures for a log: the mean ``reward`` and ``reward/PART`` of the samples that have one, the
-    shares of samples ``dropped`` and of those with a test in ``timeout``."""
+    """Figures for a log: the share of samples ``dropped``; of the others, where there are any, the mean
+    ``reward`` and ``reward/PART`` and the shares that pass all tests (``pass_rate``) and that have one
+    in ``timeout``."""
     found = list(scored)
     kept = [one for one in found if one.total is not None]
     figures = {"dropped": 1 - len(kept) / len(found)} if found else {}
@@ -272,5 +273,6 @@ def means(scored: Iterable[Scored]) -> dict[str, float]:
         figures |= {
             f"reward/{kind}": fmean(one.parts[kind] for one in kept) for kind in kept[0].parts
         }
+        figures["pass_rate"] = fmean(set(one.verdicts) == {"passed"} for one in kept)
         figures["timeout"] = fmean("timeout" in one.verdicts for one in kept)
     return figures

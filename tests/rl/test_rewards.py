@@ -285,6 +285,7 @@ def test_a_dropped_sample_leaves_the_others_alone(
         "reward": 1.25,
         "reward/pass_rate": 0.75,
         "reward/diversity": 0.5,
+        "pass_rate": 0.5,
         "timeout": 0.0,
     }
     assert means([]) == {} and means([first]) == {"dropped": 1.0}

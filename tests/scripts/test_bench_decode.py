@@ -1,29 +1,15 @@
 """The benchmark runs, prints one line, and its exact figures are exact. No timing is asserted."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from running import python
 
 
 def test_one_line_of_json(tmp_path):
     table = tmp_path / "table.md"
-    done = subprocess.run(
-        [
-            *(sys.executable, "scripts/bench_decode.py"),
-            *("--quick", "--json", "--shrink", "--markdown", str(table)),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr
-    (line,) = done.stdout.splitlines()
+    options = ("--quick", "--json", "--shrink", "--markdown", table)
+    printed, _ = python("scripts/bench_decode.py", *options)
+    (line,) = printed.splitlines()
     result = json.loads(line)
     assert list(result)[:5] == [
         "end_to_end_ratio",

@@ -4,9 +4,6 @@ No timing is asserted.
 """
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +28,7 @@ from bench_train import (
     without_loop,
     written,
 )
+from running import python
 from torch import Tensor
 
 from diffucode.decoding.trace import Trace
@@ -40,7 +38,6 @@ from diffucode.rl.masking import Coupled
 from diffucode.rl.objective import Bnpo
 from diffucode.rl.step import Alone, Update, iterate
 
-ROOT = Path(__file__).parents[2]
 VOCAB, END = 60, 0
 TIMES = (0.2, 0.8)
 
@@ -250,20 +247,12 @@ def test_a_nudge_is_relative() -> None:
 
 def test_one_line_of_json(tmp_path: Path) -> None:
     table = tmp_path / "table.md"
-    done = subprocess.run(
-        [
-            *(sys.executable, "scripts/bench_train.py", "--quick", "--json"),
-            *("--vocab", "8000", "--rows", "4", "--completion", "64", "--hidden", "16"),
-            *("--chunk", "64", "--markdown", str(table)),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=200,
+    printed, _ = python(
+        *("scripts/bench_train.py", "--quick", "--json"),
+        *("--vocab", 8000, "--rows", 4, "--completion", 64, "--hidden", 16),
+        *("--chunk", 64, "--markdown", table),
     )
-    assert done.returncode == 0, done.stderr
-    (line,) = done.stdout.splitlines()
+    (line,) = printed.splitlines()
     result = json.loads(line)
     assert list(result)[:3] == ["memory_ratio", "time_ratio", "equal"]
     assert result["equal"] is True

@@ -2,31 +2,22 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow
 import pytest
 from pyarrow import parquet
+from running import ROOT, python
 
 from diffucode.rl.graded import Table, load
 
-ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "prepare_acecode"
 SAMPLE = ROOT / "tests" / "data" / "acecode_sample.jsonl"
 
 
 def call(*arguments: object, code: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, SCRIPT, *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == code, done.stderr
-    return done.stderr if code else done.stdout
+    printed, complained = python(SCRIPT, *arguments, code=code)
+    return complained if code else printed
 
 
 def ids(file: Path) -> list[str]:

@@ -1,24 +1,18 @@
 """The command that trains and measures the bundled models: one round trip, and what it refuses."""
 
-import importlib.machinery
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from running import as_module
 from typer.testing import CliRunner
 
 from diffucode.cli import app
 from diffucode.measure import bench
 from diffucode.measure.problems import Problems
 
-ROOT = Path(__file__).parents[2]
-loader = importlib.machinery.SourceFileLoader("train_mini", str(ROOT / "scripts" / "train_mini"))
-spec = importlib.util.spec_from_loader("train_mini", loader)
-assert spec is not None
-train_mini = importlib.util.module_from_spec(spec)
-loader.exec_module(train_mini)
+train_mini = as_module("scripts/train_mini")
 
 
 @pytest.fixture(scope="module")

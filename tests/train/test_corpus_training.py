@@ -1,16 +1,14 @@
 """Training on corpora: loss and gradient of any sharing, resuming bitwise without reading again, refusals."""
 
-import importlib.util
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
+from launching import forget, killed_after
+from running import as_module
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -22,32 +20,13 @@ from diffucode.models.toy import tiny_model, tiny_tokenizer
 from diffucode.runs import Run, checkpoints
 from diffucode.training import score
 
-ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "train/corpus.py"
 TEXTS = {
     "a": [f"def f{n}(x):\n    return x + {n}\n" for n in range(20)],
     "b": [f"Name the number {n}." for n in range(30)],
 }
 
 
-def load_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("corpus_script", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-script: Any = load_script()
-
-
-@pytest.fixture(autouse=True)
-def fresh_state() -> Iterator[None]:
-    """accelerate keeps its state in class attributes."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
+script = as_module("train/corpus.py")
 
 
 @pytest.fixture(scope="module")
@@ -128,29 +107,16 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-class Killed(Exception):
-    pass
-
-
 def test_a_killed_run_continues_bitwise_and_reads_nothing_again(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     script.train(settings(whole, place))
-    log = Run.log
-
-    def dying(run: Any, row: dict[str, float]) -> None:
-        log(run, row)
-        if row["step"] == 3:  # after the checkpoint of step 2; attention is still opening
-            raise Killed
-
     monkeypatch.setattr(tables, "read", lambda *_: pytest.fail("the corpora are read again"))
-    with monkeypatch.context() as patch:
-        patch.setattr(Run, "log", dying)
-        with pytest.raises(Killed):
-            script.train(settings(broken, place))
+    # after the checkpoint of step 2; attention is still opening
+    with killed_after(Run, "log", lambda _, row: row["step"] == 3):
+        script.train(settings(broken, place))
     assert [c.name for c in checkpoints(broken)] == ["checkpoint-2"]
-    AcceleratorState._reset_state(reset_partial_state=True)
     script.train(settings(broken, place))
     assert metrics(broken) == metrics(whole)
     assert [row["tokens"] for row in metrics(whole)] == [144.0 * n for n in range(1, 7)]
@@ -163,7 +129,7 @@ def test_a_diffusion_model_goes_on_in_its_layout_and_the_corpus_is_learnt(
 ) -> None:
     half = ["precision=bf16", "gradient_checkpointing=true", "steps=2"]
     first = script.train(settings(tmp_path / "1", place, *half))
-    AcceleratorState._reset_state(reset_partial_state=True)
+    forget()
     onwards = [f"model={first}", "anneal=0", "saved_as=bfloat16", "steps=40"]
     capsys.readouterr()
     second = script.train(settings(tmp_path / "2", place, *onwards, "checkpoint_every=40"))

@@ -1,29 +1,23 @@
 """The training script of reinforcement learning: a short run, one that is killed, one on two processes."""
 
-import importlib.util
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
+from launching import die_at, forget, metrics
+from running import ROOT, as_module, python
 from safetensors.torch import load_file
 
 from diffucode import config as configs
-from diffucode.errors import ConfigError
+from diffucode.errors import ConfigError, ResumeError
 from diffucode.generate.settings import GenerateConfig
 from diffucode.models.load import load
-from diffucode.runs import open_run
+from diffucode.rl.step import Alone
+from diffucode.runs import Run
 from diffucode.tasks import minicode
 
-ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "train/coupled_grpo.py"
 KEYS = {
     "step", "reward", "pass_rate", "ratio_mean", "ratio_first_deviation", "kl", "clip_fraction", "entropy",
     "tempered_entropy", "zero_variance_groups", "loss", "grad_norm", "seconds_rollout", "seconds_reward",
@@ -31,16 +25,7 @@ KEYS = {
 }  # fmt: skip
 
 
-def load_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("coupled_grpo_script", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-script: Any = load_script()
+script = as_module("train/coupled_grpo.py")
 SMALL = [
     "updates=2", "source.problems=6", "prompts=4", "rollout.samples=2", "rollout.max_new_tokens=10",
     "rollout.temperature=1.5", "rollout.batch_size=8", "update.rows=3", "optimizer.rate=1e-3",
@@ -48,14 +33,6 @@ SMALL = [
     # a reward that hardly ever agrees over a group of two, so that every update moves the weights
     "reward.parts=[{kind: syntax}, {kind: pass_rate}]",
 ]  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def fresh_state() -> Iterator[None]:
-    """accelerate keeps its state in class attributes."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="module")
@@ -74,23 +51,17 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model" / "model.safetensors")
 
 
-def rows(folder: Path) -> list[dict[str, Any]]:
-    """Logged figures without what depends on the clock."""
-    found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if not k.startswith("seconds")} for row in found]
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, problems: Path) -> Path:
     """An unbroken run."""
-    AcceleratorState._reset_state(reset_partial_state=True)
+    forget()
     folder = tmp_path_factory.mktemp("runs") / "whole"
     script.train(settings(folder, problems))
     return folder
 
 
 def test_a_run_logs_moves_the_weights_and_leaves_a_model(whole: Path) -> None:
-    lines = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
+    lines = Run(whole).metrics()
     assert [line["step"] for line in lines] == [1, 2]
     assert all(set(line) >= KEYS for line in lines)
     assert all(line["ratio_first_deviation"] == 0 for line in lines)
@@ -103,59 +74,73 @@ def test_a_run_logs_moves_the_weights_and_leaves_a_model(whole: Path) -> None:
     assert script.checkpoints(whole)[-1].name == "checkpoint-2-0"
 
 
-@pytest.mark.parametrize("point", [(0, 1), (1, 0), (1, 1)])
-def test_a_run_killed_between_two_iterations_continues_bitwise(
-    point: tuple[int, int],
-    whole: Path,
-    tmp_path: Path,
-    problems: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    folder, original = tmp_path / "broken", script.Trainer.save
+MOMENTS = {
+    "its record is written, not yet in place": ("os.rename", r"/run\.json ", 1),
+    "one half of a checkpoint is there": ("open", r"/\.checkpoint/rank-0\.pt ", 1),
+    "a checkpoint is whole, not yet in place": ("os.rename", r"/checkpoint-0-1 ", 1),
+    "an update is done, not yet logged": ("open", r"/metrics\.jsonl a", 2),
+    "it is logged, not yet evaluated": ("open", r"/metrics\.jsonl a", 2),
+    "an old checkpoint is half removed": ("os.remove", r"^rank-0\.pt ", 1),
+    "the last checkpoint is not yet in place": ("os.rename", r"/checkpoint-2-0 ", 1),
+    "the model is written, not yet in place": ("os.rename", r"/model ", 1),
+}
+"""One after another, each in what the one before left."""
 
-    class Killed(BaseException):
-        pass
 
-    def save(self: Any, update: int, index: int, prepared: Any) -> None:
-        original(self, update, index, prepared)
-        if (update, index) == point:
-            raise Killed
-
-    with monkeypatch.context() as patched:
-        patched.setattr(script.Trainer, "save", save)
-        with pytest.raises(Killed):
-            script.train(settings(folder, problems))
-    assert not (folder / "model").exists()
-    AcceleratorState._reset_state(reset_partial_state=True)
-    script.train(settings(folder, problems))
-    wanted = weights(whole)
-    for name, value in weights(folder).items():
+def test_a_run_killed_at_any_moment_continues_bitwise(tmp_path: Path, problems: Path) -> None:
+    """With all that can be lost: old and reference policy in mid-iteration, the reference's moves,
+    entropies that temperatures follow, the optimiser's memory, evaluations."""
+    changes = [
+        "reference={every: 1, mix: 0.6}",
+        "update.objective={kind: grpo, beta: 0.05}",
+        "rollout.temperature={kind: hapo, base: 1.5}",
+        *("evaluate_every=1", "evaluate_problems=1", "evaluate_steps=[]", "seed=1"),
+    ]
+    script.train(settings(tmp_path / "whole", problems, *changes))
+    trained = [row for row in metrics(tmp_path / "whole") if "kl" in row]
+    assert all(row["kl"] > 0 and row["grad_norm"] > 0 for row in trained), "something can be lost"
+    broken = settings(tmp_path / "broken", problems, *changes)
+    log = tmp_path / "broken/metrics.jsonl"
+    for name, moment in MOMENTS.items():
+        die_at(moment, "train/coupled_grpo.py", broken)
+        assert not (tmp_path / "broken/model").exists(), name
+        if log.exists():  # a line that was cut short
+            log.write_text(log.read_text() + '{"step": 1, "rew')
+    forget()
+    script.train(broken)
+    assert metrics(tmp_path / "broken") == metrics(tmp_path / "whole")
+    wanted = weights(tmp_path / "whole")
+    for name, value in weights(tmp_path / "broken").items():
         assert torch.equal(value, wanted[name]), name
-    # an update that was broken logs what its second half did
-    last = {key: rows(whole)[-1][key] for key in ("step", "rate", "ratio_last_deviation")}
-    assert {key: rows(folder)[-1][key] for key in last} == last
+    left = sorted(path.name for path in (tmp_path / "broken").glob("[!.]*"))
+    assert left == ["checkpoint-2-0", "metrics.jsonl", "model", "run.json"]
+
+
+def test_another_number_of_processes_does_not_continue_a_run(tmp_path: Path) -> None:
+    for rank in range(2):
+        file = tmp_path / f"checkpoint-1-1/rank-{rank}.pt"
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    alone = SimpleNamespace(process_index=0)
+    trainer = SimpleNamespace(run=Run(tmp_path), accelerator=alone, sync=Alone())
+    with pytest.raises(ResumeError, match="by 2 processes, now there are 1; continue with as many"):
+        script.Trainer.restore(trainer)
 
 
 def test_two_processes_are_one(whole: Path, tmp_path: Path, problems: Path) -> None:
     folder = tmp_path / "two"
-    command = [sys.executable, "-m", "accelerate.commands.launch"]
-    command += ["--config_file", "configs/accelerate/ddp.yaml", str(SCRIPT)]
-    command += ["--config", "configs/train/coupled_grpo_mini.yaml", *SMALL]
-    command += [f"output_dir={folder}", f"problems_folder={problems}"]
-    environment = os.environ | {
-        "ACCELERATE_USE_CPU": "true",
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(ROOT),
-    }
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240
+    printed, _ = python(
+        *("-m", "accelerate.commands.launch", "--config_file", "configs/accelerate/ddp.yaml"),
+        *("train/coupled_grpo.py", "--config", "configs/train/coupled_grpo_mini.yaml", *SMALL),
+        *(f"output_dir={folder}", f"problems_folder={problems}"),
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    for one, two in zip(rows(whole), rows(folder), strict=True):
+    assert printed.count("6 problems; left out") == 1, "two processes that know of each other"
+    for one, two in zip(metrics(whole), metrics(folder), strict=True):
         for name in ("reward", "pass_rate", "unique_programs", "length", "zero_variance_groups"):
             assert one[name] == two[name], name
         for name in ("loss", "grad_norm", "ratio_mean", "entropy"):
-            assert one[name] == pytest.approx(two[name], rel=1e-3, abs=1e-5), name
+            wanted = one[name] and pytest.approx(one[name], rel=1e-3, abs=1e-5)  # null stays null
+            assert two[name] == wanted, name
     start = {name: p.detach() for name, p in load("mini").denoiser.model.named_parameters()}
     wanted = weights(whole)
     for name, value in weights(folder).items():
@@ -193,7 +178,7 @@ def test_an_autoregressive_policy_with_a_reference_and_redraws(
             "trackers=[tensorboard]",
         )
     )
-    found = rows(folder)
+    found = metrics(folder)
     assert [row["step"] for row in found] == [0, 1, 1]
     assert {"dev_pass", "dev_valid"} <= set(found[0])
     arness = [found[0][f"dev_arness_{name}"] for name in ("local1", "global1", "global4")]
@@ -213,19 +198,6 @@ def test_arness_is_of_the_order_in_which_answers_are_written() -> None:
         found[order] = script.arness_of(loaded, list(script.complete(loaded, problems, config)))
     assert set(found["left_to_right"].values()) == {1.0}
     assert found["confidence"]["dev_arness_local1"] < 1
-
-
-def test_an_evaluation_before_a_kill_is_not_repeated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = open_run(tmp_path / "run", {}, {})
-    trainer, looked = SimpleNamespace(run=run), iter([0.25, 0.5])
-    monkeypatch.setattr(script, "evaluate", lambda _: {"dev_pass": next(looked)})
-    run.log({"step": 2, "reward": 1.0})
-    for update in (0, 2, 0, 2):
-        script.watch(trainer, update)
-    assert [row.get("dev_pass") for row in run.metrics()] == [None, 0.25, 0.5]
-    assert "usual pace, step 2: 0.5" in (run.folder / "run.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -249,7 +221,7 @@ def test_bad_settings_are_refused(
 def test_an_estimator_for_another_kind_of_model_is_refused(tmp_path: Path, problems: Path) -> None:
     with pytest.raises(ConfigError, match="autoregressive is for AR models"):
         script.train(settings(tmp_path / "x", problems, "model=mini-ar-matched"))
-    AcceleratorState._reset_state(reset_partial_state=True)
+    forget()
     wrong = ["model=mini-ar-matched", "update.estimator={kind: autoregressive}"]
     with pytest.raises(ConfigError, match="evaluate_steps"):
         script.train(settings(tmp_path / "y", problems, *wrong))

@@ -1,45 +1,29 @@
 """Pretraining: the losses by hand, process count, adaptation, evaluation, and resuming bitwise."""
 
-import importlib.util
 import json
 import math
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-from contextlib import nullcontext
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
+from launching import die_at, forget, in_two_processes, killed_after
+from running import ROOT, as_module
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging
 
 import diffucode
 from diffucode.errors import ConfigError, ResumeError
-from diffucode.measure.problems import Known, Problems, ids
+from diffucode.measure import greedy
+from diffucode.measure.problems import Known
 from diffucode.models.families.spec import Usual
+from diffucode.runs import Run
 
-ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "train/pretrain.py"
 OBJECTIVES = ("diffusion", "ar", "adapt")
 
 
-def load_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("pretrain_script", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-script: Any = load_script()
+script = as_module("train/pretrain.py")
 TINY: dict[str, Any] = {
     "problems": 24,
     "canvas": 96,
@@ -61,17 +45,11 @@ def settings(folder: Path, **changes: Any) -> Any:
     return script.Pretrain(**{"run": str(folder), "model": shape, **TINY, **changes})
 
 
-@pytest.fixture(autouse=True)
-def fresh_accelerator() -> None:
-    AcceleratorState._reset_state(reset_partial_state=True)
-    logging.disable_progress_bar()
-
-
 @pytest.fixture(scope="module")
 def ar(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A trained AR model."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-    return str(script.pretrain(settings(tmp_path_factory.mktemp("ar") / "run", objective="ar")))
+    forget()
+    return str(script.train(settings(tmp_path_factory.mktemp("ar") / "run", objective="ar")))
 
 
 def of(objective: str, ar: str) -> dict[str, Any]:
@@ -227,80 +205,27 @@ def judged(_: object, problems: list[Known], answers: dict[str, list[str]]) -> l
 def test_a_resumed_run_repeats_the_unbroken_one_bitwise(
     tmp_path: Path, objective: str, ar: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(script, "judge", judged)
+    monkeypatch.setattr(greedy, "judge", judged)
     changes = {**of(objective, ar), "evaluate_every": 2, "evaluate_problems": 2}
-    whole = script.pretrain(settings(tmp_path / "whole", **changes))
-
-    class Killed(BaseException):
-        pass
-
-    log = script.Run.log
-
-    def dying(run: object, row: dict[str, float]) -> None:
-        log(run, row)
-        if row["step"] == 4:  # after the checkpoint of step 3, which is what the run goes back to
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(script.Run, "log", dying)
-        with pytest.raises(Killed):
-            script.pretrain(settings(tmp_path / "broken", **changes))
+    whole = script.train(settings(tmp_path / "whole", **changes))
+    # after the checkpoint of step 3, which is what the run goes back to
+    with killed_after(Run, "log", lambda _, row: row["step"] == 4):
+        script.train(settings(tmp_path / "broken", **changes))
     with (tmp_path / "broken" / "metrics.jsonl").open("a") as file:
         file.write('{"step": 5, "lo')
-    broken = script.pretrain(settings(tmp_path / "broken", **changes))
+    broken = script.train(settings(tmp_path / "broken", **changes))
     same_run(whole, broken)
-
-
-DRIVER = """
-import json, os, signal, sys
-sys.path[:0] = [{root!r}]
-import importlib.util
-
-spec = importlib.util.spec_from_file_location("pretrain_script", {script!r})
-script = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(script)
-arguments = json.loads(sys.argv[1])
-if kill := arguments.pop("kill", None):
-    log = script.Run.log
-    def dying(run, row):
-        log(run, row)
-        if row["step"] == kill:
-            os.kill(os.getpid(), signal.SIGKILL)
-    script.Run.log = dying
-world = arguments.pop("world", 1)
-shape = script.Architecture(**arguments.pop("model"))
-script.pretrain(script.Pretrain(model=shape, **arguments))
-assert script.Accelerator().num_processes == world, "another number of processes"
-"""
-
-
-def drive(folder: Path, *launcher: str, **arguments: Any) -> int:
-    """Train in processes of its own; the exit status."""
-    driver = folder / "driver.py"
-    driver.write_text(DRIVER.format(root=str(ROOT), script=str(SCRIPT)))
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    command = [
-        sys.executable,
-        *launcher,
-        str(driver),
-        json.dumps({"model": SHAPE, **TINY, **arguments}),
-    ]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-    if done.returncode > 0:
-        pytest.fail(textwrap.indent(done.stderr[-3000:], "| "))
-    return done.returncode
 
 
 def test_a_run_killed_in_the_middle_of_the_annealing_continues_bitwise(
     tmp_path: Path, ar: str
 ) -> None:
-    changes: dict[str, Any] = {**of("adapt", ar), "anneal": 6, "keep": [2, 5]}
-    run = str(tmp_path / "broken")
-    assert drive(tmp_path, **changes, run=run, kill=5) == -signal.SIGKILL
+    changes: dict[str, Any] = {**of("adapt", ar), "anneal": 6, "keep": (2, 5)}
+    chosen = settings(tmp_path / "broken", **changes)
+    die_at(("open", r"/metrics\.jsonl a", 6), "train/pretrain.py", chosen)  # of six lines the last
     assert not (tmp_path / "broken/model").exists()
-    changes["keep"] = (2, 5)
-    broken = script.pretrain(settings(tmp_path / "broken", **changes))
-    whole = script.pretrain(settings(tmp_path / "whole", **changes))
+    broken = script.train(chosen)
+    whole = script.train(settings(tmp_path / "whole", **changes))
     same_run(whole, broken)
     for step in (2, 5):
         files = [r.parent / f"kept/step-{step}/model.safetensors" for r in (whole, broken)]
@@ -311,10 +236,9 @@ def test_a_run_killed_in_the_middle_of_the_annealing_continues_bitwise(
 
 def test_two_processes_with_half_a_batch_are_one_with_the_whole(tmp_path: Path) -> None:
     changes: dict[str, Any] = {"steps": 3, "muon_rate": 1e-3, "adam_rate": 1e-3, "rows": 1}
-    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-    assert drive(tmp_path, *torchrun, **changes, run=str(tmp_path / "two"), world=2) == 0
-    script.pretrain(settings(tmp_path / "one", **changes))
-    one, two = (script.Run(tmp_path / name).metrics() for name in ("one", "two"))
+    in_two_processes("train/pretrain.py", settings(tmp_path / "two", **changes))
+    script.train(settings(tmp_path / "one", **changes))
+    one, two = (Run(tmp_path / name).metrics() for name in ("one", "two"))
     assert [row["step"] for row in two] == [1, 2, 3]
     for mine, theirs in zip(one, two, strict=True):
         assert theirs["loss"] == pytest.approx(mine["loss"], rel=1e-5)
@@ -329,12 +253,12 @@ def test_two_processes_with_half_a_batch_are_one_with_the_whole(tmp_path: Path) 
 
 
 def test_evaluation_leaves_no_trace_in_the_training(tmp_path: Path) -> None:
-    plain = script.pretrain(settings(tmp_path / "plain"))
-    watched = script.pretrain(
+    plain = script.train(settings(tmp_path / "plain"))
+    watched = script.train(
         settings(tmp_path / "watched", evaluate_every=2, evaluate_problems=3, keep_evaluated=True)
     )
     assert state(plain.parent) == state(watched.parent)
-    rows = script.Run(watched.parent).metrics()
+    rows = Run(watched.parent).metrics()
     seen = [row for row in rows if "dev_passed" in row]
     assert [row["step"] for row in seen] == [2, 4, 6]
     assert all(0 <= row["dev_passed"] <= row["dev_valid"] <= 1 for row in seen)
@@ -345,42 +269,11 @@ def test_evaluation_leaves_no_trace_in_the_training(tmp_path: Path) -> None:
     assert last == (watched / "model.safetensors").read_bytes()
 
 
-def test_what_the_model_writes_is_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One right program, one wrong, and one that is none."""
-    asked = ids("train", 0, 3)
-    right, wrong, broken = problems = Problems(tmp_path).get(asked)
-    programs = {
-        right.problem.id: right.problem.program,
-        wrong.problem.id: wrong.problem.prompt + "    return {}\n",
-        broken.problem.id: "def",
-    }
-
-    def written(loaded: Any, problems: Any, config: Any) -> Any:
-        assert [problem.id for problem in problems] == asked and config.temperature == 0
-        for id, program in programs.items():
-            yield SimpleNamespace(id=id, sample=0, program=program)
-
-    monkeypatch.setattr(script, "complete", written)
-    assert script.pass_at_1(diffucode.load("mini-ar"), problems) == (1 / 3, 2 / 3)
-
-
-def test_what_could_not_be_checked_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An infrastructure failure is apart from a wrong program."""
-    right, wrong = (SimpleNamespace(plus=plus, valid=1) for plus in (1, 0))
-    monkeypatch.setattr(script, "Sandbox", lambda tier: nullcontext())
-    monkeypatch.setattr(script, "complete", lambda *_: ())
-    for outcomes, share in (([right, wrong, None], 0.5), ([right, wrong, right], 2 / 3)):
-        monkeypatch.setattr(script, "judge", lambda *_, found=outcomes: found)
-        assert script.pass_at_1(None, []) == (share, 1)
-    monkeypatch.setattr(script, "judge", lambda *_: [None])
-    assert all(map(math.isnan, script.pass_at_1(None, [])))
-
-
 def test_matrices_are_multiplied_in_the_precision_asked_for(tmp_path: Path) -> None:
     """bfloat16 moves the losses by its rounding, and only by that; weights stay float32."""
     logged = {}
     for precision in ("fp32", "bf16"):
-        script.pretrain(settings(tmp_path / precision, precision=precision, steps=4, log_every=1))
+        script.train(settings(tmp_path / precision, precision=precision, steps=4, log_every=1))
         saved = torch.load(tmp_path / precision / "checkpoint.pt", weights_only=True)
         assert {value.dtype for value in saved["model"].values()} == {torch.float32}
         rows = (tmp_path / precision / "metrics.jsonl").read_text().splitlines()
@@ -395,7 +288,7 @@ def test_the_saved_model_is_what_transformers_and_diffucode_open(
     changes = {"steps": 2, **of(objective, ar)}
     if objective != "ar":
         changes |= {"block_length": 8, "threshold": 0.9}
-    folder = script.pretrain(settings(tmp_path / "run", **changes))
+    folder = script.train(settings(tmp_path / "run", **changes))
     model = AutoModelForCausalLM.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert model.dtype is torch.bfloat16 and type(model).__name__ == "Qwen3ForCausalLM"
@@ -441,10 +334,10 @@ def test_what_cannot_be_adapted_is_refused(tmp_path: Path, ar: str) -> None:
 
 
 def test_another_config_in_the_same_folder_is_refused(tmp_path: Path) -> None:
-    script.pretrain(settings(tmp_path / "run", steps=1))
-    AcceleratorState._reset_state(reset_partial_state=True)
+    script.train(settings(tmp_path / "run", steps=1))
+    forget()
     with pytest.raises(ResumeError, match=r"config\.steps was 1, now 2"):
-        script.pretrain(settings(tmp_path / "run", steps=2))
+        script.train(settings(tmp_path / "run", steps=2))
 
 
 @pytest.mark.parametrize(
@@ -466,14 +359,3 @@ def test_settings_that_cannot_be_are_refused(
 def test_configs_load(name: str) -> None:
     file = ROOT / f"configs/train/pretrain_{name}.yaml"
     assert script.configs.load(script.Pretrain, file).run == "runs/" + name.replace("_", "-")
-
-
-def test_the_command_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    config = str(ROOT / "configs/train/pretrain_mini.yaml")
-    monkeypatch.setattr(sys, "argv", ["pretrain.py", "--config", config, "modle.layers=2"])
-    with pytest.raises(SystemExit) as stopped:
-        script.main()
-    assert stopped.value.code == 2
-    assert "unknown key 'modle'" in capsys.readouterr().err

@@ -1,23 +1,17 @@
 """Instruction tuning: the loss by hand, shares of a batch, resuming bitwise, what is saved and refused."""
 
-import importlib.util
 import json
 import math
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from dataclasses import asdict
 from itertools import product
 from pathlib import Path
-from types import ModuleType
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 from accelerate import tracking
-from accelerate.state import AcceleratorState
+from launching import forget, in_two_processes, killed_after, metrics
+from running import ROOT, as_module
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -37,29 +31,10 @@ from diffucode.models.toy import tiny_model, tiny_tokenizer
 from diffucode.models.transformer import TransformerDenoiser
 from diffucode.runs import Run, checkpoints
 
-ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "train/sft.py"
 PAIRS = [{"q": f"Name {name}.", "a": f"It is {name}{name}."} for name in "abcdefgh"]
 
 
-def load_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("sft_script", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-script: Any = load_script()
-
-
-@pytest.fixture(autouse=True)
-def fresh_state() -> Iterator[None]:
-    """accelerate keeps its state in class attributes."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
+script = as_module("train/sft.py")
 
 
 @pytest.fixture(scope="module")
@@ -334,14 +309,10 @@ def test_what_does_not_fit_or_spells_the_mask_is_counted(
 # --- runs --------------------------------------------------------------------------------------
 
 
-def metrics(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, models: dict[str, Path], table: Path) -> Path:
     """An unbroken run."""
-    AcceleratorState._reset_state(reset_partial_state=True)
+    forget()
     folder = tmp_path_factory.mktemp("runs") / "whole"
     assert script.train(settings(folder, models["dream"], table)) == folder / "model"
     return folder
@@ -354,16 +325,6 @@ def test_a_killed_run_continues_bitwise(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class Killed(BaseException):
-        pass
-
-    log = Run.log
-
-    def dying(run: Any, row: dict[str, float]) -> None:
-        log(run, row)
-        if row["step"] == 5:  # after the checkpoint of step 4, which is what the run goes back to
-            raise Killed
-
     told: list[dict[str, Any]] = []
 
     class Told(tracking.GeneralTracker):
@@ -376,16 +337,13 @@ def test_a_killed_run_continues_bitwise(
             told.append({"step": step, **values})
 
     monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "tensorboard", Told)
-    with monkeypatch.context() as patch:
-        patch.setattr(Run, "log", dying)
-        with pytest.raises(Killed):
-            script.train(
-                settings(tmp_path / "broken", models["dream"], table, "trackers=[tensorboard]")
-            )
+    asked = settings(tmp_path / "broken", models["dream"], table, "trackers=[tensorboard]")
+    # after the checkpoint of step 4, which is what the run goes back to
+    with killed_after(Run, "log", lambda _, row: row["step"] == 5):
+        script.train(asked)
     assert not (tmp_path / "broken/model").exists()
     assert [c.name for c in checkpoints(tmp_path / "broken")] == ["checkpoint-4"]
-    AcceleratorState._reset_state(reset_partial_state=True)
-    script.train(settings(tmp_path / "broken", models["dream"], table, "trackers=[tensorboard]"))
+    script.train(asked)
     assert [row["step"] for row in metrics(whole)] == [1, 2, 3, 4, 5, 6]
     assert metrics(tmp_path / "broken") == metrics(whole) == told, "a tracker gets each row once"
     one, two = (
@@ -407,16 +365,8 @@ def test_a_finished_run_is_not_repeated(
 def test_two_processes_are_one(
     whole: Path, models: dict[str, Path], table: Path, tmp_path: Path
 ) -> None:
-    folder, config = tmp_path / "two", tmp_path / "two.yaml"
-    config.write_text(json.dumps(asdict(settings(folder, models["dream"], table))))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc_per_node", "2", str(SCRIPT), "--config", str(config), "rows=1"]
-    environment = {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        command, env=os.environ | environment, capture_output=True, text=True, timeout=280
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    one, two = metrics(whole), metrics(folder)
+    in_two_processes("train/sft.py", settings(tmp_path / "two", models["dream"], table, "rows=1"))
+    one, two = metrics(whole), metrics(tmp_path / "two")
     assert two[0]["loss"] == pytest.approx(one[0]["loss"], rel=1e-6)
     assert two[0]["grad_norm"] == pytest.approx(one[0]["grad_norm"], rel=1e-5)
     for mine, its in zip(one, two, strict=True):
@@ -525,15 +475,3 @@ def test_what_a_run_cannot_use_is_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         script.train(settings(tmp_path / "run", models[name], table, *overrides))
-
-
-def test_an_error_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    monkeypatch.setattr(
-        sys, "argv", ["sft.py", f"output_dir={tmp_path / 'run'}", "model=no-such-model"]
-    )
-    with pytest.raises(SystemExit) as stopped:
-        script.main()
-    assert stopped.value.code == 2
-    assert capsys.readouterr().err.splitlines()[-1].startswith("sft.py: error: no model 'no-such")

@@ -1,32 +1,19 @@
 """The four stages one after another, as docs/stages.md goes through them, each from the former's folder."""
 
-import importlib.util
 import json
 import re
-import sys
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from typing import Any
 
 import pytest
-from accelerate.state import AcceleratorState
+from launching import forget, metrics
+from running import ROOT, as_module
 from typer.testing import CliRunner
 
 from diffucode import config
 from diffucode.cli import app
 from diffucode.models.load import load
 
-ROOT = Path(__file__).parents[2]
 WALK = (ROOT / "docs/stages.md").read_text()
-
-
-def module(path: Path) -> Any:
-    loader = SourceFileLoader(f"stages_{path.stem}", str(path))
-    spec = importlib.util.spec_from_loader(loader.name, loader)
-    assert spec is not None
-    sys.modules[loader.name] = made = importlib.util.module_from_spec(spec)
-    loader.exec_module(made)
-    return made
 
 
 CLASSES = {"corpus": "CorpusTraining", "sft": "Sft", "coupled_grpo": "CoupledGrpo"}
@@ -50,19 +37,19 @@ def test_each_stage_goes_on_from_the_one_before(
     texts, *stages, generate = commands()
     monkeypatch.chdir(tmp_path)
     assert texts[:2] == ["scripts/train_mini", "texts"]
-    module(ROOT / texts[0]).main([*texts[1:3], "-n", "24"])
+    as_module(texts[0]).main([*texts[1:3], "-n", "24"])
     assert len(stages) == 4
     for command in stages:
         assert command[:2] == ["accelerate", "launch"] and command[3] == "--config"
-        script, file, overrides = ROOT / command[2], ROOT / command[4], command[5:]
-        made = module(script)
+        script, file, overrides = as_module(command[2]), ROOT / command[4], command[5:]
         smaller = SMALLER[file.stem].split()
-        chosen = config.load(getattr(made, CLASSES[script.stem]), file, [*overrides, *smaller])
-        AcceleratorState._reset_state(reset_partial_state=True)
-        made.train(chosen)
-        rows = (Path(chosen.output_dir) / "metrics.jsonl").read_text().splitlines()
-        assert all("loss" in json.loads(row) for row in rows) and rows
-    AcceleratorState._reset_state(reset_partial_state=True)
+        reader = getattr(script, CLASSES[Path(command[2]).stem])
+        chosen = config.load(reader, file, [*overrides, *smaller])
+        forget()
+        script.train(chosen)
+        rows = metrics(Path(chosen.output_dir))
+        assert all("loss" in row for row in rows) and rows
+    forget()
     assert generate[:2] == ["diffucode", "generate"]
     folder = generate[generate.index("--model") + 1]
     loaded = load(folder)

@@ -1,0 +1,13 @@
+"""Every run of a training script starts as if its process were new."""
+
+from collections.abc import Iterator
+
+import pytest
+from launching import forget
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    forget()
+    yield
+    forget()
