@@ -54,7 +54,7 @@ def estimators(
     json: Json = False,
     plot: Plot = None,
 ) -> None:
-    """Compare likelihood estimators: bias, variance and gradient noise for their passes.
+    """Compare likelihood estimators: bias, variance, and the noise and direction of the gradient.
 
     One completion of each prompt is drawn at temperature 1, then scored under many plans of each
     estimator. docs/estimators.md says what the figures mean.
@@ -172,6 +172,7 @@ def table(found: Comparison, *, markdown: bool) -> Table:
     if found.settings.gradient_draws:
         shown.add_column("gradient noise", justify="right")
         shown.add_column("noise x passes", justify="right")
+        shown.add_column("cosine with ELBO's", justify="right")
     shown.add_column("expects")
     for row in found.rows:
         shown.add_row(*_cells(row))
@@ -179,14 +180,15 @@ def table(found: Comparison, *, markdown: bool) -> Table:
 
 
 def _cells(row: Row) -> list[str]:
-    moving: list[Estimate | None] = [row.variance, row.cost, row.per_token]
-    gradient = [one for one in (row.noise, row.noise_cost) if one is not None]
+    moving = [row.variance, row.cost, row.per_token]
+    moving += [one for one in (row.noise, row.noise_cost) if one is not None]
     return [
         row.name,
         f"{row.passes:.2f}".rstrip("0").rstrip("."),
         number(row.value),
         number(row.bias) + (" *" if row.biased else ""),
-        *("0" if row.fixed else number(one) for one in [*moving, *gradient]),
+        *("0" if row.fixed else number(one) for one in moving),
+        *([] if row.cosine is None else [number(row.cosine)]),
         row.expects,
     ]
 

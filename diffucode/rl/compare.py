@@ -1,4 +1,4 @@
-"""Which likelihood estimator to train with: bias, variance and gradient noise of each, on one model.
+"""Which likelihood estimator to train with: bias and variance of each and of its gradient, on one model.
 
 ::
 
@@ -6,7 +6,8 @@
                                                                   │
     estimator ──plan, iteration r──> score ──> value_RC           R independent plans of each completion
                                        │
-                                       └─────> gradient of sum_c A_c estimate_c ──> inner_DD, of D plans
+                                       └─────> gradient of sum_c A_c estimate_c ──> products of D plans'
+                                               gradients with each other, and with D of ELBO's
 
 Passes are what an estimator costs, so a variance counts times passes: the mean of twice as many plans has
 half the variance. The completions are given: nothing here speaks of what sampling them contributes.
@@ -36,7 +37,7 @@ from diffucode.generate.stream import stream
 from diffucode.metrics.jackknife import jackknife
 from diffucode.metrics.passk import Estimate, bootstrap, clustered
 from diffucode.protocols import Denoiser
-from diffucode.rl.likelihood import Completed, complete, score
+from diffucode.rl.likelihood import Completed, complete, sandwiched, score
 from diffucode.rl.masking import (
     Bernoulli,
     Count,
@@ -47,6 +48,7 @@ from diffucode.rl.masking import (
     LeftToRight,
     MaskPlan,
     Quad,
+    Sandwich,
     Stratified,
     Traced,
     plan,
@@ -71,13 +73,15 @@ ESTIMATORS: Mapping[str, Estimator] = MappingProxyType(
         "coupled unbiased": Coupled("unbiased"),
         "espo": Espo(),
         "quad(3)": Quad(3),
+        "sandwich paper": Sandwich("paper"),
+        "sandwich normalised": Sandwich("normalised"),
         "left to right": LeftToRight(),
         "trace": Traced(),
     }
 )
 BASELINE = "count"
 REFERENCE = Stratified(8)
-"""What ELBO is taken from: as many draws of it as of the estimators."""
+"""What ELBO and its gradient are taken from: as many draws of it as of the estimators, and none of theirs."""
 SURE = 0.99
 """Confidence of the intervals of biases: of ten unbiased estimators one in ten tables shows one biased."""
 PIECE = 1 << 22
@@ -138,6 +142,9 @@ class Row:
     NaN where the draws do not show that E g is not 0; None where no gradients were asked for."""
     noise_cost: Estimate | None
     """Noise times passes, that of ``count`` being 1."""
+    cosine: Estimate | None
+    """Between E g and the gradient of sum_c A_c ELBO_c: the bias of the direction. Interval: jackknife of
+    the draws of both; value and bounds may be beyond 1. NaN where the draws do not show one of the two."""
 
     @property
     def biased(self) -> bool:
@@ -208,7 +215,8 @@ def compare(
 ) -> Comparison:
     """Every estimator on these completions; ``count`` has to be among them.
 
-    ``advantages``: A_c of the policy gradient; None: 1 or -1, from the seed and the completion's name.
+    ``advantages``: A_c of the policy gradient, whose signs also choose the bounds of ``sandwich``; None: 1 or
+    -1, from the seed and the completion's name.
     A pure function of its arguments. Raises PlanError for an autoregressive model, for advantages that
     are not one a completion, and for gradients of a denoiser that has no parameters.
     """
@@ -222,10 +230,7 @@ def compare(
             f"estimators {', '.join(estimators)}: expected {BASELINE!r} among them, the others are "
             "measured by it"
         )
-    drawing = Drawing.of(denoiser, traces, settings)
-    sign_C = drawing.signs() if advantages is None else list(advantages)
-    if len(sign_C) != len(traces):
-        raise PlanError(f"{len(sign_C)} advantages for {len(traces)} completions")
+    drawing = Drawing.of(denoiser, traces, settings, advantages)
     draws, prompts = settings.draws, [trace.id for trace in traces]
     total = (len(estimators) + 1) * draws
 
@@ -241,13 +246,17 @@ def compare(
         name: values(estimator, 0, nth)
         for nth, (name, estimator) in enumerate(estimators.items(), start=1)
     }
-    inner: dict[str, Floats] = {}
-    if settings.gradient_draws:
-        moving = [name for name in estimators if not is_fixed(estimators[name])]
-        for nth, name in enumerate(moving):
-            progress("gradients", nth, len(moving))
-            inner[name] = drawing.inner(estimators[name], range(settings.gradient_draws), sign_C)
-        progress("gradients", len(moving), len(moving))
+    products: dict[str, Products] = {}
+    if many := settings.gradient_draws:
+        total = len(estimators) + 1
+        progress("gradients", 0, total)
+        elbo_DP = drawing.gradients(REFERENCE, range(many, 2 * many))
+        elbo_DD = inner(elbo_DP, elbo_DP)
+        for nth, (name, estimator) in enumerate(estimators.items(), start=1):
+            progress("gradients", nth, total)
+            own_DP = drawing.gradients(estimator, range(many))
+            products[name] = Products(inner(own_DP, own_DP), inner(own_DP, elbo_DP), elbo_DD)
+        progress("gradients", total, total)
     return Comparison(
         prompts=len(set(prompts)),
         completions=len(traces),
@@ -256,7 +265,16 @@ def compare(
         elbo=_mean(elbo),
         reference_passes=REFERENCE.strata * draws,
         rows=tuple(
-            _row(name, estimator, found, elbo, inner, drawing, prompts)
+            _row(
+                name,
+                estimator,
+                found,
+                elbo,
+                products.get(name),
+                products.get(BASELINE),
+                drawing,
+                prompts,
+            )
             for name, estimator in estimators.items()
         ),
     )
@@ -281,25 +299,30 @@ class Drawing:
     denoiser: Denoiser
     traces: tuple[Trace, ...]
     rows: Completed
+    advantage_C: Tensor
+    """Float64."""
     settings: Settings
 
     @classmethod
-    def of(cls, denoiser: Denoiser, traces: Sequence[Trace], settings: Settings) -> Drawing:
+    def of(
+        cls,
+        denoiser: Denoiser,
+        traces: Sequence[Trace],
+        settings: Settings,
+        advantages: Sequence[float] | None = None,
+    ) -> Drawing:
         rows = complete(traces, denoiser.terminator_ids, seed=settings.seed, device=denoiser.device)
-        return cls(denoiser, tuple(traces), rows, settings)
+        chosen = signs(traces, settings.seed) if advantages is None else advantages
+        if len(chosen) != len(traces):
+            raise PlanError(f"{len(chosen)} advantages for {len(traces)} completions")
+        advantage_C = torch.tensor(chosen, dtype=torch.float64, device=denoiser.device)
+        return cls(denoiser, tuple(traces), rows, advantage_C, settings)
 
     @property
     def size_C(self) -> Floats:
         """Scored positions."""
         size_C: Floats = self.rows.scored_BL.sum(1).double().cpu().numpy()
         return size_C
-
-    def signs(self) -> list[float]:
-        """1 or -1 for each completion."""
-        seed = self.settings.seed
-        return [
-            1.0 - 2.0 * (key(seed, f"advantage {one.id}", one.sample)[0] & 1) for one in self.traces
-        ]
 
     def plan(self, estimator: Estimator, iteration: int) -> MaskPlan:
         return plan(
@@ -319,7 +342,7 @@ class Drawing:
         value, passes = [], []
         for done, iteration in enumerate(iterations[:1] if fixed else iterations, start=1):
             made = self.plan(estimator, iteration)
-            value.append(self._estimate(made))
+            value.append(self._estimate(estimator, made))
             passes.append(made.passes_B)
             told(done)
         told(len(iterations))
@@ -327,38 +350,28 @@ class Drawing:
         passes_C = torch.stack(passes).double().mean(0)
         return Values(value_RC.cpu().numpy(), passes_C.cpu().numpy(), fixed)
 
-    def inner(
-        self, estimator: Estimator, iterations: range, advantage_C: Sequence[float]
-    ) -> Floats:
-        """Inner products ``[D, D]`` of the gradients of sum_c A_c estimate_c under D plans."""
-        gradient_DP = torch.stack(
-            [self._gradient(self.plan(estimator, i), advantage_C) for i in iterations]
-        )
-        inner_DD = torch.zeros(len(iterations), len(iterations), dtype=torch.float64)
-        for first in range(0, gradient_DP.shape[1], PIECE):
-            piece = gradient_DP[:, first : first + PIECE].double()
-            inner_DD += piece @ piece.T
-        return np.asarray(inner_DD.numpy())
+    def gradients(self, estimator: Estimator, iterations: range) -> Tensor:
+        """The gradient of sum_c A_c estimate_c under the plan of each iteration, ``[D, P]`` on the host; one
+        row where all are the same."""
+        chosen = iterations[:1] if is_fixed(estimator) else iterations
+        return torch.stack([self._gradient(estimator, self.plan(estimator, i)) for i in chosen])
 
-    def _estimate(self, made: MaskPlan) -> Tensor:
-        total_C = torch.zeros(len(self.traces), dtype=torch.float64, device=self.denoiser.device)
-        for rows, part in _parts(made, self.settings.batch_size):
-            found = score(self.denoiser, self.rows.canvas.take(rows), part)
-            total_C[rows] += found.estimate_B(len(rows))
+    def _estimate(self, estimator: Estimator, made: MaskPlan) -> Tensor:
+        total_C = torch.zeros_like(self.advantage_C)
+        for rows, estimate_B in self._parts(estimator, made):
+            total_C[rows] += estimate_B
         return total_C
 
-    def _gradient(self, made: MaskPlan, advantage_C: Sequence[float]) -> Tensor:
+    def _gradient(self, estimator: Estimator, made: MaskPlan) -> Tensor:
         """Float32 on the host, of all parameters in a row."""
         if not isinstance(self.denoiser, torch.nn.Module):
             raise PlanError("the denoiser has no parameters: ask for gradient_draws 0")
         parameters = [p for p in self.denoiser.parameters() if p.requires_grad]
         total = [torch.zeros_like(p, dtype=torch.float32) for p in parameters]
-        advantage_B = torch.tensor(advantage_C, dtype=torch.float64, device=self.denoiser.device)
-        for rows, part in _parts(made, self.settings.batch_size):
-            found = score(self.denoiser, self.rows.canvas.take(rows), part)
-            if not len(found.targets):
+        for rows, estimate_B in self._parts(estimator, made):
+            if not estimate_B.requires_grad:  # nothing is scored in these views
                 continue
-            loss = advantage_B[rows] @ found.estimate_B(len(rows))
+            loss = self.advantage_C[rows] @ estimate_B
             for sum_, gradient in zip(
                 total, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True
             ):
@@ -366,15 +379,46 @@ class Drawing:
                     sum_ += gradient
         return torch.cat([one.flatten() for one in total]).cpu()
 
+    def _parts(self, estimator: Estimator, made: MaskPlan) -> Iterator[tuple[Tensor, Tensor]]:
+        """Rows (their numbers) and what some views add to their estimates, about ``batch_size`` pairs of them
+        at a time; a sandwich, which is no sum over views, has all views of a row at once."""
+        every_B = torch.arange(len(made.denom_B), device=made.denom_B.device)
+        batch_size, sandwich = self.settings.batch_size, isinstance(estimator, Sandwich)
+        many = max(1, batch_size // max(1, made.views))
+        at_once = made.views if sandwich else batch_size
+        for start in range(0, len(every_B), many):
+            rows = every_B[start : start + many]
+            canvas = self.rows.canvas.take(rows)
+            for view in range(0, made.views, at_once):
+                part = made[rows].view(slice(view, view + at_once))
+                found = score(self.denoiser, canvas, part)
+                if isinstance(estimator, Sandwich):
+                    at, advantage_B = found.targets, self.advantage_C[rows]
+                    yield rows, sandwiched(estimator, part, at, found.logprob_N, advantage_B)
+                else:
+                    yield rows, found.estimate_B(len(rows))
 
-def _parts(made: MaskPlan, batch_size: int) -> Iterator[tuple[Tensor, MaskPlan]]:
-    """Rows (their numbers) and views of a plan, about ``batch_size`` pairs of them at a time."""
-    every_B = torch.arange(len(made.denom_B), device=made.denom_B.device)
-    many = max(1, batch_size // max(1, made.views))
-    for row in range(0, len(every_B), many):
-        rows = every_B[row : row + many]
-        for view in range(0, made.views, batch_size):
-            yield rows, made[rows].view(slice(view, view + batch_size))
+
+def signs(traces: Sequence[Trace], seed: int) -> list[float]:
+    """1 or -1 for each completion."""
+    return [1.0 - 2.0 * (key(seed, f"advantage {one.id}", one.sample)[0] & 1) for one in traces]
+
+
+class Products(NamedTuple):
+    """Inner products of D gradients of an estimator (1, where its plans are one) and D of ELBO."""
+
+    own_DD: Floats
+    cross_DD: Floats
+    elbo_DD: Floats
+
+
+def inner(one_DP: Tensor, other_DP: Tensor) -> Floats:
+    """Inner products of each row of one with each of the other, summed in float64."""
+    inner_DD = torch.zeros(len(one_DP), len(other_DP), dtype=torch.float64)
+    for first in range(0, one_DP.shape[1], PIECE):
+        piece = slice(first, first + PIECE)
+        inner_DD += one_DP[:, piece].double() @ other_DP[:, piece].double().T
+    return np.asarray(inner_DD.numpy())
 
 
 # --- figures -----------------------------------------------------------------------------------
@@ -385,7 +429,8 @@ def _row(
     estimator: Estimator,
     found: Mapping[str, Values],
     elbo_R: Floats,
-    inner: Mapping[str, Floats],
+    products: Products | None,
+    base_products: Products | None,
     drawing: Drawing,
     prompts: Sequence[str],
 ) -> Row:
@@ -396,9 +441,11 @@ def _row(
     else:
         variance, cost, per_token = _spread(own, base, drawing.size_C, prompts, seed)
     value_R = own.value_RC.mean(1)
-    noise = noise_cost = None
-    if drawing.settings.gradient_draws:
-        noise, noise_cost = _noise(name, found, inner, drawing.settings.gradient_draws)
+    noise = noise_cost = direction = None
+    if products is not None and base_products is not None:
+        passes = own.passes_C.mean() / base.passes_C.mean()
+        noise, noise_cost = _noise(products, base_products, passes)
+        direction = _direction(products)
     return Row(
         name=name,
         expects=expectation(estimator),
@@ -411,6 +458,7 @@ def _row(
         per_token=per_token,
         noise=noise,
         noise_cost=noise_cost,
+        cosine=direction,
     )
 
 
@@ -438,34 +486,57 @@ def _spread(
     )
 
 
-def _noise(
-    name: str, found: Mapping[str, Values], inner: Mapping[str, Floats], draws: int
-) -> tuple[Estimate, Estimate]:
-    """Noise of the gradient, and times passes relative to the baseline."""
-    if name not in inner:
+def _noise(own: Products, base: Products, passes: float) -> tuple[Estimate, Estimate]:
+    """Noise of the gradient, and times ``passes`` relative to the baseline, whose passes are 1."""
+    draws = len(own.elbo_DD)
+    if len(own.own_DD) == 1:
         nothing = Estimate(0.0, 0.0, 0.0, draws, draws)
         return nothing, nothing
-    passes = found[name].passes_C.mean() / found[BASELINE].passes_C.mean()
 
     def relative(some: NDArray[np.intp]) -> float:
-        base = noise_to_signal(inner[BASELINE], some)
-        return float(passes * noise_to_signal(inner[name], some) / base) if base else math.nan
+        theirs = noise_to_signal(base.own_DD, some)
+        return float(passes * noise_to_signal(own.own_DD, some) / theirs) if theirs else math.nan
 
     return (
-        jackknife(lambda some: noise_to_signal(inner[name], some), draws, log=True),
+        jackknife(lambda some: noise_to_signal(own.own_DD, some), draws, log=True),
         jackknife(relative, draws, log=True),
     )
+
+
+def _direction(products: Products) -> Estimate:
+    return jackknife(lambda some: cosine(products, some), len(products.elbo_DD))
 
 
 def noise_to_signal(inner_DD: Floats, some: NDArray[np.intp]) -> float:
     """E|g - E g|^2 / |E g|^2 from the inner products of some of the draws of g, both parts unbiased.
 
-    |E g|^2 is the mean product of two different draws; NaN where it is not above 0.
+    NaN where |E g|^2 is not above 0.
     """
-    part, many = inner_DD[np.ix_(some, some)], len(some)
-    own = float(np.trace(part)) / many
-    signal = (float(part.sum()) - many * own) / (many * (many - 1))
+    own = float(inner_DD[some, some].mean())
+    signal = _signal(inner_DD, some)
     return (own - signal) / signal if signal > 0 else math.nan
+
+
+def cosine(products: Products, some: NDArray[np.intp]) -> float:
+    """E g . E h / (|E g| |E h|) of the gradients g and ELBO's h, from some of the draws of both.
+
+    The product and both squares are unbiased: those of different draws alone, and g and h share none. So the
+    length of a mean of noisy draws does not pull the quotient to 0, and it may exceed 1. NaN where a square
+    is not above 0.
+    """
+    own_DD, cross_DD, elbo_DD = products
+    if len(own_DD) == 1:
+        own, cross = float(own_DD[0, 0]), float(cross_DD[0, some].mean())
+    else:
+        own, cross = _signal(own_DD, some), float(cross_DD[np.ix_(some, some)].mean())
+    elbo = _signal(elbo_DD, some)
+    return cross / math.sqrt(own * elbo) if own > 0 and elbo > 0 else math.nan
+
+
+def _signal(inner_DD: Floats, some: NDArray[np.intp]) -> float:
+    """|E g|^2: the mean product of two different draws of g."""
+    part, many = inner_DD[np.ix_(some, some)], len(some)
+    return (float(part.sum()) - float(np.trace(part))) / (many * (many - 1))
 
 
 def is_fixed(estimator: Estimator) -> bool:
@@ -493,6 +564,9 @@ def expectation(estimator: Estimator) -> str:
             return "between full and guesses in context"
         case Quad():
             return "ELBO up to its rule"
+        case Sandwich():
+            constants = ", with constants" if estimator.weighting == "paper" else ""
+            return f"ELBO; between it and EUBO where A < 0{constants}"
         case LeftToRight():
             return "ln p left to right, exactly"
         case Traced():

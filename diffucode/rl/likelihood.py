@@ -13,6 +13,7 @@ made again in the backward pass, inside the denoiser's ``forward`` so that the h
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
@@ -25,7 +26,7 @@ from diffucode.decoding.canvas import Canvas
 from diffucode.decoding.trace import Trace
 from diffucode.errors import PlanError
 from diffucode.protocols import Denoiser, Positions, Tree
-from diffucode.rl.masking import MaskPlan
+from diffucode.rl.masking import MaskPlan, Sandwich
 from diffucode.sampling.draw import log_probability
 from diffucode.sampling.noise import COLD, key
 from diffucode.sampling.truncation import Truncation
@@ -203,6 +204,51 @@ def score(
 
     tree = denoiser(rows, ask, readout)
     return Likelihood(targets, tree["logprob"], tree["entropy"].detach())
+
+
+def sandwiched(
+    estimator: Sandwich,
+    made: MaskPlan,
+    targets: Targets,
+    logprob_N: Tensor,
+    advantage_B: Tensor,
+) -> Tensor:
+    """The sandwich estimate of each completion by the sign of its advantage, ``[B]`` float64.
+
+    ``targets`` are all of ``made``: the views of a row have to be together. Carries the graph of
+    ``logprob_N``.
+    """
+    weight_N, logprob_N = targets.weight_N, logprob_N.double()
+    place_N2 = torch.stack([targets.row_N, targets.col_N], 1)
+    place_T2, token_N = torch.unique(place_N2, dim=0, return_inverse=True)
+    row_T, size_B = place_T2[:, 0], made.denom_B.double()
+    zero_B, zero_T = torch.zeros_like(size_B), size_B.new_zeros(len(row_T))
+    lower_B = zero_B.index_add(0, targets.row_N, weight_N * logprob_N)
+    each_TK = size_B.new_full((len(row_T), made.views), -math.inf)
+    each_N = weight_N.log() + estimator.beta * logprob_N
+    each_TK = each_TK.index_put((token_N, targets.view_N), each_N)
+    if estimator.weighting == "normalised":
+        share_T = zero_T.index_add(0, token_N, weight_N)
+        renyi_T = each_TK.logsumexp(1) - share_T.log()
+    else:
+        share_T = (size_B / zero_B.index_add(0, row_T, zero_T + 1))[row_T]
+        renyi_T = each_TK.logsumexp(1)
+    upper_B = zero_B.index_add(0, row_T, share_T * renyi_T / estimator.beta)
+    mixed_B = torch.lerp(lower_B, upper_B, estimator.mix)
+    return torch.where(advantage_B < 0, mixed_B, lower_B)
+
+
+def sandwich_weights(
+    estimator: Sandwich,
+    made: MaskPlan,
+    targets: Targets,
+    logprob_N: Tensor,
+    advantage_B: Tensor,
+) -> Tensor:
+    """The weights ``[N]`` whose sum with log-probabilities has the gradient of ``sandwiched`` at these."""
+    at_N = logprob_N.detach().double().requires_grad_()
+    total = sandwiched(estimator, made, targets, at_N, advantage_B).sum()
+    return torch.autograd.grad(total, at_N)[0]
 
 
 class _Read(torch.autograd.Function):

@@ -10,7 +10,8 @@ estimate is the weighted sum of the l_i(S) over all views::
     view 2      . . . _ # _ # # .        its complement, weight (n - 1) / 2(n - k)
 
 ELBO is the mean over all orders of the n positions of the chain rule in that order, or, the same number,
-the sum over k = 1..n of the mean over |S| = k of (1 / k) sum of l_i(S).
+the sum over k = 1..n of the mean over |S| = k of (1 / k) sum of l_i(S). One estimate is more than a sum,
+``sandwich`` (``likelihood.sandwiched``).
 
 The plan of a row is a pure function of (its noise key, the iteration): not of its neighbours, padding,
 micro-batches, processes or what was drawn before. Old, reference and new policy score under one plan.
@@ -109,11 +110,13 @@ class Chance(Protocol):
         """A uniform a position, ``[B, n]``."""
 
 
-def ranks(chance: Chance, draw: int) -> Tensor:
-    """The place of each position in a random order of its row, ``[B, n]``; n where there is none."""
-    noise_Bn = torch.where(chance.inside_Bn, chance.noise(draw), math.inf)
+def ranks(chance: Chance, draw: int, among_Bn: Tensor | None = None) -> Tensor:
+    """The place of each position (of those ``among``) in a random order of its row, ``[B, n]``; n where
+    there is none."""
+    among_Bn = chance.inside_Bn if among_Bn is None else among_Bn
+    noise_Bn = torch.where(among_Bn, chance.noise(draw), math.inf)
     rank_Bn = noise_Bn.argsort(dim=1, stable=True).argsort(dim=1, stable=True)
-    return torch.where(chance.inside_Bn, rank_Bn, rank_Bn.shape[1])
+    return torch.where(among_Bn, rank_Bn, rank_Bn.shape[1])
 
 
 @dataclass(frozen=True)
@@ -171,8 +174,7 @@ class Full:
     kind: Literal["full"] = "full"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.prompt_noise < 1:
-            raise PlanError(f"prompt_noise {self.prompt_noise}: expected a probability below 1")
+        _below_one(self.prompt_noise)
 
     def cover(self, chance: Chance) -> Cover:
         hidden_1Bn = chance.inside_Bn[None]
@@ -375,6 +377,77 @@ class Quad:
 
 
 @dataclass(frozen=True)
+class Sandwich:
+    """A lower bound for completions to be pushed up, mixed with an upper one for those to be pushed down.
+
+    With a_ij the weight of position i in view j, those of ``stratified``, A_i their sum over the views and
+    l_ij = l_i(S_j), a completion of advantage A >= 0 is worth *lower*, and one of A < 0 ``mix`` times
+    *upper* + (1 - ``mix``) times *lower*; ``likelihood.sandwiched`` computes them::
+
+        lower                  sum over i, j of a_ij l_ij
+        upper  ``normalised``  sum over i of (A_i / beta) ln(sum over j of a_ij exp(beta l_ij) / A_i)
+               ``paper``       the same with A_i = 1, times n over the number of positions hidden in any view
+
+    ``samples`` passes. Expectation of lower: ELBO. Of ``normalised`` upper: between ELBO and EUBO, which it
+    reaches with many samples; never below lower in any draw. EUBO is the sum over i of (1/beta) ln E
+    exp(beta l_i(S)), S being what a random order of the positions hides when it comes to i. It is at least
+    ln p, the log-likelihood of decoding one position a step in random order, if beta >= n (Hoelder), or if
+    all orders agree; for a smaller beta, the published ones too, only up to a constant. ``paper`` also holds
+    constants, of the weights' logarithms, and weighs all positions that are hidden alike: for training, not
+    for reading its value.
+
+    ``block``: the answer is cut into blocks of so many positions. The j-th view shows those before a random
+    one (of the j-th of ``samples`` equal parts), hides k positions of that one, k uniform, and all after it;
+    a_ij is n over the positions hidden, over ``samples``. Expectation of lower: n times the mean over blocks,
+    k and sets S of the mean of l_i(S) over S, in which late positions weigh more: a bound of one block only.
+
+    Source: SPG (arXiv 2510.09541), whose code draws the k of its views independently and blocks without
+    replacement. Its scripts have 2 samples, blocks, prompt_noise 0.15, mix 0.5 and beta 1 to 2 by task. How
+    long its blocks are, and what its theorem says of the constant, was not verified.
+    """
+
+    weighting: Literal["paper", "normalised"] = "paper"
+    samples: int = 2
+    beta: float = 1.5
+    mix: float = 0.5
+    block: int | None = None
+    prompt_noise: float = 0.0
+    kind: Literal["sandwich"] = "sandwich"
+
+    def __post_init__(self) -> None:
+        _below_one(self.prompt_noise)
+        if self.samples < 2:
+            raise PlanError(
+                f"samples {self.samples}: expected at least 2; with one view the bounds have one gradient "
+                "(count is this estimator then)"
+            )
+        if not 0 < self.beta < math.inf:
+            raise PlanError(f"beta {self.beta}: expected a positive number, SPG's are 1 to 2")
+        if not 0 < self.mix <= 1:
+            raise PlanError(f"mix {self.mix}: expected a share of the upper bound in (0, 1]")
+        if self.block is not None:
+            _at_least_one(self, "block")
+
+    def cover(self, chance: Chance) -> Cover:
+        if self.block is None:
+            return Stratified(self.samples).cover(chance)
+        return _stacked(self._within_a_block(chance, j, self.block) for j in range(self.samples))
+
+    def _within_a_block(self, chance: Chance, draw: int, block: int) -> tuple[Tensor, Tensor]:
+        n_B = chance.size_B
+        part_B = (draw + chance.level(draw)) / self.samples
+        start_B = block * _floor(part_B, (n_B + block - 1) // block)
+        size_B = (n_B - start_B).clamp(max=block)
+        k_B = 1 + _floor(chance.level(self.samples + draw), size_B)
+        place_Bn = torch.arange(chance.inside_Bn.shape[1], device=n_B.device) - start_B[:, None]
+        within_Bn = (place_Bn >= 0) & (place_Bn < size_B[:, None])
+        after_Bn = (place_Bn >= size_B[:, None]) & chance.inside_Bn
+        hidden_Bn = (ranks(chance, draw, within_Bn) < k_B[:, None]) | after_Bn
+        weight_B = n_B.double() / (self.samples * hidden_Bn.sum(1))
+        return hidden_Bn, hidden_Bn * weight_B[:, None]
+
+
+@dataclass(frozen=True)
 class LeftToRight:
     """The chain rule from left to right: the i-th view hides i and all after it, and scores i alone.
 
@@ -467,6 +540,7 @@ Estimator = (
     | Coupled
     | Espo
     | Quad
+    | Sandwich
     | LeftToRight
     | Autoregressive
     | Traced
@@ -545,6 +619,11 @@ def _floor(level_B: Tensor, many_B: Tensor) -> Tensor:
 def _stacked(views: Iterator[tuple[Tensor, Tensor]] | list[tuple[Tensor, Tensor]]) -> Cover:
     hidden, weight = zip(*views, strict=True)
     return Cover(torch.stack(hidden), torch.stack([w.double() for w in weight]))
+
+
+def _below_one(prompt_noise: float) -> None:
+    if not 0 <= prompt_noise < 1:
+        raise PlanError(f"prompt_noise {prompt_noise}: expected a probability below 1")
 
 
 def _at_least_one(estimator: object, name: str) -> None:

@@ -24,8 +24,16 @@ from diffucode.decoding.trace import Trace
 from diffucode.errors import ConfigError
 from diffucode.protocols import Denoiser
 from diffucode.rl.advantage import entropy_signal
-from diffucode.rl.likelihood import Behaviour, Completed, Likelihood, Tail, complete, score
-from diffucode.rl.masking import Coupled, Estimator, MaskPlan, Traced, plan
+from diffucode.rl.likelihood import (
+    Behaviour,
+    Completed,
+    Likelihood,
+    Tail,
+    complete,
+    sandwich_weights,
+    score,
+)
+from diffucode.rl.masking import Coupled, Estimator, MaskPlan, Sandwich, Traced, plan
 from diffucode.rl.objective import (
     Bgpo,
     Bnpo,
@@ -79,6 +87,15 @@ class Update:
             raise ConfigError(
                 f"tail {self.tail!r} with the estimator {self.estimator.kind}: the trace is scored with "
                 "what its decoder saw (shown), the others would be told the length of the answer"
+            )
+        if isinstance(self.estimator, Sandwich) and (
+            isinstance(self.objective, Gspo | Bgpo)
+            or getattr(self.objective, "weight_in_ratio", False)
+        ):
+            raise ConfigError(
+                f"the estimator sandwich with the objective {self.objective.kind}, whose ratios are of "
+                "weighted sums, and an upper bound is none: take ratios of single targets (grpo, bnpo, "
+                "dr_grpo, dapo or cispo, with weight_in_ratio false)"
             )
         if self.scored_as == "behaviour" and self.correction != "none":
             raise ConfigError(
@@ -358,13 +375,17 @@ def _share(
     signal_N, stats = None, prepared.batch.entropy
     if stats is not None and getattr(update.objective, "needs_signal", False):
         signal_N = entropy_signal(found.entropy_N, stats)
+    old_N = new_N.detach() if part.old_N is None else part.old_N[targets]
+    weight_N = at.weight_N
+    if isinstance(update.estimator, Sandwich):
+        weight_N = sandwich_weights(update.estimator, made, at, old_N, advantage_B)
     scored = Scored(
         row_N=at.row_N,
         col_N=at.col_N,
         view_N=at.view_N,
-        weight_N=at.weight_N,
+        weight_N=weight_N,
         new_N=new_N,
-        old_N=new_N.detach() if part.old_N is None else part.old_N[targets],
+        old_N=old_N,
         length_B=made.denom_B,
         views=made.views,
         ref_N=None if part.ref_N is None else part.ref_N[targets],

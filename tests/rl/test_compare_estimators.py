@@ -2,10 +2,10 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -20,13 +20,17 @@ from diffucode.models.toy import TableDenoiser, tiny_transformer
 from diffucode.protocols import Denoiser
 from diffucode.rl.compare import (
     ESTIMATORS,
+    REFERENCE,
     Comparison,
     Drawing,
+    Products,
     Row,
     Settings,
     compare,
+    cosine,
     is_fixed,
     noise_to_signal,
+    signs,
 )
 from diffucode.rl.likelihood import score
 from diffucode.rl.masking import (
@@ -104,14 +108,20 @@ def laws(name: str, n: int, trace: Trace) -> list[Law]:
     if name == "count":
         return [[one for k in range(1, n + 1) for one in of_size(n, k, 1 / n, n / k)]]
     if name == "stratified(4)":
-        found = []
-        for j in range(4):
-            law: Law = []
-            for k in range(1, n + 1):
-                shared = min((j + 1) / 4, k / n) - max(j / 4, (k - 1) / n)
-                law += of_size(n, k, 4 * shared, n / (4 * k)) if shared > 0 else []
-            found.append(law)
-        return found
+        return strata(n, 4)
+    if name == "elbo":
+        return [
+            [(1.0, [(s, 1 / (k * math.comb(n, k))) for k in range(1, n + 1) for s in sets(n, k)])]
+        ]
+    if name == "left to right":
+        return [[(1.0, [(every[i:], 1.0) for i in every])]]
+    if name.startswith("sandwich"):  # no sum over its views, so one draw of all
+        return [
+            [
+                (math.prod(p for p, _ in parts), [view for _, views in parts for view in views])
+                for parts in product(*strata(n, 2))
+            ]
+        ]
     if name in ("coupled paper", "coupled normalised"):
         paper = name == "coupled paper"
         return [
@@ -165,12 +175,41 @@ def laws(name: str, n: int, trace: Trace) -> list[Law]:
     raise AssertionError(name)
 
 
+def strata(n: int, many: int) -> list[Law]:
+    found = []
+    for j in range(many):
+        law: Law = []
+        for k in range(1, n + 1):
+            shared = min((j + 1) / many, k / n) - max(j / many, (k - 1) / n)
+            law += of_size(n, k, many * shared, n / (many * k)) if shared > 0 else []
+        found.append(law)
+    return found
+
+
+def upper(
+    name: str, n: int, views: list[View], term: Callable[[int, Set], float]
+) -> tuple[float, dict[tuple[int, Set], float]]:
+    """The bound of a sandwich of order 1.5, and its slope by each ln p_i(S)."""
+    value, slope = 0.0, {}
+    hidden = [i for i in range(n) if any(i in s for s, _ in views)]
+    for i in hidden:
+        mine = [(s, w) for s, w in views if i in s]
+        share = sum(w for _, w in mine)
+        inside = sum(w * math.exp(1.5 * term(i, s)) for s, w in mine)
+        outer = n / len(hidden) if name == "sandwich paper" else share
+        value += outer * math.log(inside / (1 if name == "sandwich paper" else share)) / 1.5
+        for s, w in mine:
+            own = outer * w * math.exp(1.5 * term(i, s)) / inside
+            slope[i, s] = slope.get((i, s), 0) + own
+    return value, slope
+
+
 class Truth:
     """Every ln p_i(S) of one completion, and what follows for an estimator."""
 
-    def __init__(self, denoiser: TableDenoiser, trace: Trace) -> None:
+    def __init__(self, denoiser: TableDenoiser, trace: Trace, sign: float) -> None:
         self.trace, self.columns = trace, np.flatnonzero(trace.step >= 0)
-        self.n = len(self.columns)
+        self.n, self.sign = len(self.columns), sign
 
         @cache
         def term(i: int, hidden: Set) -> float:
@@ -184,10 +223,16 @@ class Truth:
     def total(self, hidden: Set) -> float:
         return sum(self.term(i, hidden) for i in hidden)
 
-    def moments(self, law: Law) -> tuple[float, float, float]:
+    def value(self, name: str, views: list[View]) -> float:
+        lower = sum(w * self.total(s) for s, w in views)
+        if name.startswith("sandwich") and self.sign < 0:
+            return (lower + upper(name, self.n, views, self.term)[0]) / 2
+        return lower
+
+    def moments(self, name: str, law: Law) -> tuple[float, float, float]:
         """Mean, variance and forward passes."""
         odds = np.array([p for p, _ in law])
-        value = np.array([sum(w * self.total(s) for s, w in views) for _, views in law])
+        value = np.array([self.value(name, views) for _, views in law])
         passes = np.array([sum(1 for s, _ in views if s) for _, views in law])
         assert odds.sum() == pytest.approx(1)
         mean = float(odds @ value)
@@ -203,7 +248,7 @@ class Truth:
             for i in range(self.n):
                 value += self.term(i, tuple(np.flatnonzero(step >= step[i]).tolist()))
             return value, 0.0, float(len(set(step.tolist())))
-        parts = [self.moments(law) for law in laws(name, self.n, self.trace)]
+        parts = [self.moments(name, law) for law in laws(name, self.n, self.trace)]
         mean, variance, passes = (sum(part[i] for part in parts) for i in range(3))
         return mean, variance, passes
 
@@ -221,7 +266,7 @@ def enumerable() -> tuple[Comparison, list[Truth]]:
     traces = decoded(denoiser, [4, 3, 4, 2, 4, 3, 4, 4, 1, 4, 3, 4] * 4, steps=2)
     settings = Settings(draws=50, gradient_draws=0)
     return compare(denoiser, traces, settings, estimators=SOME), [
-        Truth(denoiser, trace) for trace in traces
+        Truth(denoiser, trace, sign) for trace, sign in zip(traces, signs(traces, 0), strict=True)
     ]
 
 
@@ -273,6 +318,7 @@ def test_only_what_is_biased_is_called_so(enumerable: tuple[Comparison, list[Tru
     biased = {one.name for one in found.rows if one.biased}
     assert {"full", "coupled paper"} <= biased
     assert not biased & {"count", "stratified(4)", "coupled unbiased", "espo"}
+    assert "sandwich normalised" in biased and row(found, "sandwich normalised").bias.value > 0
 
 
 def test_the_count_is_the_measure_of_the_others(
@@ -309,57 +355,81 @@ def test_variance_is_unbiased_from_two_draws() -> None:
 ADVANTAGES = [1.0, -0.5]
 
 
-def enumerated_noise(denoiser: torch.nn.Module, traces: tuple[Trace, ...], name: str) -> float:
-    """E|g - E g|^2 / |E g|^2, completion by completion and set by set."""
+Gradients = Callable[[str], tuple[torch.Tensor, float]]
+"""E g of an estimator, and E|g - E g|^2."""
+
+
+def enumerated(denoiser: torch.nn.Module, traces: tuple[Trace, ...]) -> Gradients:
+    """Completion by completion, position by position and set by set."""
     drawing = Drawing.of(denoiser, traces, Settings())  # type: ignore[arg-type]
     parameters = list(denoiser.parameters())
-    size = sum(p.numel() for p in parameters)
-    signal, noise = torch.zeros(size, dtype=torch.float64), 0.0
-    for b, trace in enumerate(traces):
-        columns = np.flatnonzero(trace.step >= 0)
-        n = len(columns)
 
-        @cache
-        def gradient(hidden: Set, b: int = b, columns: np.ndarray = columns) -> torch.Tensor:
-            if not hidden:
-                return torch.zeros(size, dtype=torch.float64)
-            hidden_KBL = torch.zeros_like(drawing.rows.scored_BL)[None].clone()
-            hidden_KBL[0, b, columns[list(hidden)]] = True
-            plan = MaskPlan(hidden_KBL, hidden_KBL.double(), drawing.rows.scored_BL.sum(1))
-            found = score(denoiser, drawing.rows.canvas, plan)  # type: ignore[arg-type]
-            parts = torch.autograd.grad(found.logprob_N.sum(), parameters)
-            return torch.cat([part.flatten() for part in parts]).double()
+    @cache
+    def position(b: int, i: int, hidden: Set) -> tuple[float, torch.Tensor]:
+        columns = np.flatnonzero(traces[b].step >= 0)
+        hidden_KBL = torch.zeros_like(drawing.rows.scored_BL)[None].clone()
+        hidden_KBL[0, b, columns[list(hidden)]] = True
+        weight_KBL = torch.zeros(hidden_KBL.shape).double()
+        weight_KBL[0, b, columns[i]] = 1
+        plan = MaskPlan(hidden_KBL, weight_KBL, drawing.rows.scored_BL.sum(1))
+        found = score(denoiser, drawing.rows.canvas, plan)  # type: ignore[arg-type]
+        parts = torch.autograd.grad(found.logprob_N.sum(), parameters)
+        return float(found.logprob_N.detach()), torch.cat(
+            [part.flatten() for part in parts]
+        ).double()
 
-        for law in laws(name, n, trace):
-            draws = [(p, sum(w * gradient(s) for s, w in views)) for p, views in law]
-            mean = sum(p * g for p, g in draws)
-            second = sum(p * float(g @ g) for p, g in draws)
-            assert isinstance(mean, torch.Tensor)
-            signal += ADVANTAGES[b] * mean
-            noise += ADVANTAGES[b] ** 2 * (second - float(mean @ mean))
-    return noise / float(signal @ signal)
+    def draw(name: str, b: int, n: int, views: list[View]) -> torch.Tensor:
+        slope: dict[tuple[int, Set], float] = {}
+        for hidden, w in views:
+            for i in hidden[:1] if name == "left to right" else hidden:
+                slope[i, hidden] = slope.get((i, hidden), 0) + w
+        if name.startswith("sandwich") and ADVANTAGES[b] < 0:
+            bound = upper(name, n, views, lambda i, s: position(b, i, s)[0])[1]
+            slope = {at: (w + bound[at]) / 2 for at, w in slope.items()}
+        total = sum(w * position(b, *at)[1] for at, w in slope.items())
+        assert isinstance(total, torch.Tensor)
+        return total
+
+    def gradients(name: str) -> tuple[torch.Tensor, float]:
+        mean, noise = torch.zeros(sum(p.numel() for p in parameters)).double(), 0.0
+        for b, trace in enumerate(traces):
+            n = int((trace.step >= 0).sum())
+            for law in laws(name, n, trace):
+                draws = [(p, draw(name, b, n, views)) for p, views in law]
+                own = sum(p * g for p, g in draws)
+                assert isinstance(own, torch.Tensor)
+                mean += ADVANTAGES[b] * own
+                noise += ADVANTAGES[b] ** 2 * sum(
+                    p * float((g - own) @ (g - own)) for p, g in draws
+                )
+        return mean, noise
+
+    return gradients
 
 
-NOISY = ("count", "stratified(4)", "coupled unbiased", "coupled paper")
+NOISY = ("count", "stratified(4)", "coupled unbiased", "coupled paper", "sandwich paper")
+DIRECTED = (*NOISY, "full", "left to right")
 
 
 @pytest.fixture(scope="module")
-def noisy() -> tuple[Comparison, dict[str, float]]:
+def noisy() -> tuple[Comparison, dict[str, tuple[torch.Tensor, float]]]:
     """Two completions of three positions, 60 draws of their gradient."""
     denoiser = tiny_transformer(VOCAB, 1, 16, terminator_ids=())
     traces = decoded(denoiser, [3, 3])
-    truth = {name: enumerated_noise(denoiser, traces, name) for name in NOISY}
-    some = few(*NOISY[1:], "full", "left to right")
+    of = enumerated(denoiser, traces)
+    truth = {name: of(name) for name in (*DIRECTED, "elbo")}
     settings = Settings(draws=2, gradient_draws=60)
+    some = few(*DIRECTED[1:])
     return compare(denoiser, traces, settings, estimators=some, advantages=ADVANTAGES), truth
 
 
 @pytest.mark.parametrize("name", NOISY)
 def test_the_noise_of_the_gradient_is_the_enumerated_one(
-    noisy: tuple[Comparison, dict[str, float]], name: str
+    noisy: tuple[Comparison, dict[str, tuple[torch.Tensor, float]]], name: str
 ) -> None:
     """Within 1.5 times the 95 % intervals, in logarithms: 1 in 100 changes of the noise fails."""
-    found, truth = noisy
+    found, gradients = noisy
+    truth = {name: noise / float(mean @ mean) for name, (mean, noise) in gradients.items()}
     one = row(found, name)
     relative = truth[name] * one.passes / truth["count"]
     for estimate, wanted in ((one.noise, truth[name]), (one.noise_cost, relative)):
@@ -370,7 +440,29 @@ def test_the_noise_of_the_gradient_is_the_enumerated_one(
         assert estimate.n == 60
 
 
-def test_one_plan_has_no_noise(noisy: tuple[Comparison, dict[str, float]]) -> None:
+@pytest.mark.parametrize("name", DIRECTED)
+def test_the_direction_of_the_gradient_is_the_enumerated_one(
+    noisy: tuple[Comparison, dict[str, tuple[torch.Tensor, float]]], name: str
+) -> None:
+    """Within 1.5 times the 95 % interval and 0.01: near 1, where errors are of second order, the jackknife's
+    intervals are rough."""
+    found, gradients = noisy
+    (mean, _), (elbo, _) = gradients[name], gradients["elbo"]
+    wanted = float(mean @ elbo / mean.norm() / elbo.norm())
+    estimate = row(found, name).cosine
+    assert estimate is not None and estimate.n == 60
+    reach = estimate.high - estimate.value
+    assert 0 < reach < 0.15
+    assert abs(estimate.value - wanted) <= 1.5 * reach + 0.01
+    if name in ("count", "stratified(4)", "coupled unbiased"):
+        assert wanted == pytest.approx(1, abs=1e-6)
+    else:
+        assert wanted < 0.9995
+
+
+def test_one_plan_has_no_noise(
+    noisy: tuple[Comparison, dict[str, tuple[torch.Tensor, float]]],
+) -> None:
     for name in ("full", "left to right"):
         one = row(noisy[0], name)
         assert one.fixed and one.noise is not None and one.noise[:3] == (0, 0, 0)
@@ -393,6 +485,44 @@ def test_noise_to_signal_is_unbiased_in_both_its_parts() -> None:
     assert math.isnan(noise_to_signal(np.array([[1.0, -1.0], [-1.0, 1.0]]), np.arange(2)))
 
 
+def test_the_gradient_of_elbo_has_plans_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    denoiser = tiny_transformer(VOCAB, 1, 16)
+    asked: dict[Estimator, range] = {}
+    gradients = Drawing.gradients
+
+    def seen(self: Drawing, estimator: Estimator, iterations: range) -> torch.Tensor:
+        asked[estimator] = iterations
+        return gradients(self, estimator, iterations)
+
+    monkeypatch.setattr(Drawing, "gradients", seen)
+    compare(denoiser, decoded(denoiser, [3]), Settings(2, 3), estimators=few("full"))
+    assert {len(one) for one in asked.values()} == {3} and len(asked) == 3
+    assert set(asked.pop(REFERENCE)).isdisjoint(*asked.values())
+
+
+def test_a_cosine_is_not_pulled_to_0_by_noise() -> None:
+    """Six normal draws each in 2,000 dimensions, where means of draws are twice as long as they should be."""
+    rng, found, plain = np.random.default_rng(0), [], []
+    mean_P, other_P = np.zeros(2000), np.zeros(2000)
+    mean_P[0], other_P[:2] = 14, (8, 11)
+    for _ in range(200):
+        own_DP = mean_P + rng.normal(size=(6, 2000))
+        elbo_DP = other_P + rng.normal(size=(6, 2000))
+        products = Products(own_DP @ own_DP.T, own_DP @ elbo_DP.T, elbo_DP @ elbo_DP.T)
+        found.append(cosine(products, np.arange(6)))
+        one_P, two_P = own_DP.mean(0), elbo_DP.mean(0)
+        plain.append(one_P @ two_P / np.linalg.norm(one_P) / np.linalg.norm(two_P))
+    wanted = 8 / math.hypot(8, 11)
+    assert np.mean(found) == pytest.approx(wanted, abs=0.02) and np.mean(plain) < 0.5 * wanted
+    one = Products(own_DP[:1] @ own_DP[:1].T, own_DP[:1] @ elbo_DP.T, elbo_DP @ elbo_DP.T)
+    own = cosine(one, np.array([0, 2, 3]))
+    pairs = [elbo_DP[i] @ elbo_DP[j] for i, j in ((0, 2), (0, 3), (2, 3))]
+    length = math.sqrt(own_DP[0] @ own_DP[0] * np.mean(pairs))
+    assert own == pytest.approx(np.mean([own_DP[0] @ elbo_DP[i] for i in (0, 2, 3)]) / length)
+    opposed = np.array([[1.0, -1.0], [-1.0, 1.0]])
+    assert math.isnan(cosine(Products(opposed, opposed, np.ones((2, 2))), np.arange(2)))
+
+
 # --- a pure function ---------------------------------------------------------------------------
 
 
@@ -401,18 +531,18 @@ def test_the_seed_decides_and_the_batch_size_does_not() -> None:
     traces = decoded(denoiser, [5, 4, 6])
     settings = Settings(draws=3, gradient_draws=3, seed=1)
     told: list[tuple[str, int, int]] = []
-    some = few("coupled paper", "left to right", "trace")
+    some = few("coupled paper", "left to right", "trace", "sandwich normalised")
     first = compare(denoiser, traces, settings, estimators=some, progress=lambda *x: told.append(x))
     again = compare(denoiser, traces, settings, estimators=some)
     assert again.to_json() == first.to_json()  # in which NaN is null
     other = compare(denoiser, traces, replace(settings, seed=2), estimators=some)
     assert all(a.value != b.value for a, b in zip(first.rows[:2], other.rows[:2], strict=True))
-    for title, total in (("values", 5 * 3), ("gradients", 2)):
+    for title, total in (("values", 6 * 3), ("gradients", 6)):
         done = [d for one, d, n in told if one == title]
         assert done == sorted(done) and done[-1] == total
     apart = compare(denoiser, traces, replace(settings, batch_size=1), estimators=some)
     for one, other in zip(first.rows, apart.rows, strict=True):
-        for name in ("value", "bias", "variance", "cost", "noise", "noise_cost"):
+        for name in ("value", "bias", "variance", "cost", "noise", "noise_cost", "cosine"):
             pair = [getattr(which, name)[0] for which in (one, other)]
             assert pair[0] == pytest.approx(pair[1], rel=1e-3, abs=1e-5, nan_ok=True), name
         assert one.passes == other.passes
@@ -422,11 +552,11 @@ def test_the_seed_decides_and_the_batch_size_does_not() -> None:
 def test_signs_follow_the_completion_and_not_its_place() -> None:
     denoiser = table()
     traces = decoded(denoiser, [2] * 40)
-    signs = Drawing.of(denoiser, traces, Settings()).signs()
-    assert set(signs) == {1.0, -1.0}
-    again = decoded(denoiser, [2] * 40)[::-1]
-    assert Drawing.of(denoiser, again, Settings()).signs() == signs[::-1]
-    assert Drawing.of(denoiser, traces, Settings(seed=1)).signs() != signs  # 2**-40 by chance
+    found = signs(traces, 0)
+    assert set(found) == {1.0, -1.0}
+    assert signs(decoded(denoiser, [2] * 40)[::-1], 0) == found[::-1]
+    assert signs(traces, 1) != found  # 2**-40 by chance
+    assert Drawing.of(denoiser, traces, Settings(seed=1)).advantage_C.tolist() == signs(traces, 1)
 
 
 def test_what_is_fixed_has_one_plan() -> None:

@@ -26,6 +26,7 @@ from diffucode.rl.masking import (
     LeftToRight,
     MaskPlan,
     Quad,
+    Sandwich,
     Stratified,
     Traced,
     plan,
@@ -153,6 +154,7 @@ COUNTED: list[Estimator] = [
     Espo(2),
     Coupled("unbiased"),
     Coupled("unbiased", pairs=3),
+    Sandwich(),
 ]
 
 
@@ -333,6 +335,7 @@ ALL: list[Estimator] = [
     Coupled("normalised", 2),
     Coupled(shared_time=True),
     Quad(2),
+    Sandwich(block=3, prompt_noise=0.2),
     LeftToRight(),
 ]
 

@@ -16,7 +16,7 @@ from diffucode.decoding.trace import Trace
 from diffucode.errors import ConfigError
 from diffucode.models.toy import tiny_transformer
 from diffucode.models.transformer import TransformerDenoiser
-from diffucode.rl.likelihood import complete, score
+from diffucode.rl.likelihood import complete, sandwiched, score
 from diffucode.rl.masking import (
     Autoregressive,
     Count,
@@ -24,11 +24,21 @@ from diffucode.rl.masking import (
     Espo,
     Estimator,
     Full,
+    Sandwich,
     Traced,
     plan,
 )
-from diffucode.rl.objective import Bgpo, Bnpo, Grpo, Gspo, Objective
-from diffucode.rl.step import Alone, Batch, Stepped, Update, iterate, prepare, without_flat
+from diffucode.rl.objective import Bgpo, Bnpo, Cispo, Grpo, Gspo, Objective
+from diffucode.rl.step import (
+    Alone,
+    Batch,
+    Prepared,
+    Stepped,
+    Update,
+    iterate,
+    prepare,
+    without_flat,
+)
 from diffucode.sampling.temperature import Constant
 from diffucode.sampling.truncation import Truncation
 
@@ -93,6 +103,8 @@ CASES: list[tuple[Estimator, Objective]] = [
     (Espo(), Gspo(canvas=8, beta=0.1)),
     (Count(3), Bgpo()),
     (Full(), Bnpo(beta=0.0)),
+    (Sandwich("normalised"), Grpo(beta=0.1)),
+    (Sandwich(samples=3, mix=1.0, block=3), Bnpo()),
 ]
 
 
@@ -278,6 +290,64 @@ def test_the_gradient_is_the_plain_policy_gradient() -> None:
         assert torch.allclose(one, other.float(), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("estimator", [Sandwich(), Sandwich("normalised", mix=1.0)], ids=str)
+def test_a_sandwich_has_the_gradient_of_its_bounds(estimator: Sandwich) -> None:
+    """Against autograd through the estimate by the sign of A, which is no weighted sum."""
+    traces = traces_of(policy())
+    batch = batch_of(traces)
+    assert {-1, 1} <= set(batch.advantage_B.sign().tolist())
+    canvas, scored_BL = complete(traces, (END,), seed=5, fill=MASK)
+
+    def wanted(model: TransformerDenoiser, *, pushed: Tensor) -> list[Tensor]:
+        made = plan(estimator, canvas, scored_BL, iteration=0, seed=5)
+        found = score(model, canvas, made)
+        each = sandwiched(estimator, made, found.targets, found.logprob_N, pushed)
+        loss = -(batch.advantage_B * each / scored_BL.sum(1)).mean()
+        parameters = list(model.parameters())
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        return [g.float() for g in gradients if g is not None]
+
+    _, gradient = stepped(Update(estimator, PLAIN, rows=3), batch)
+    for one, other in zip(gradient, wanted(policy(), pushed=batch.advantage_B), strict=True):
+        assert torch.allclose(one, other, rtol=1e-3, atol=1e-5)
+    other_sign = wanted(policy(), pushed=-batch.advantage_B)
+    apart = [(g - o).norm() for g, o in zip(gradient, other_sign, strict=True)]
+    assert torch.stack(apart).norm() > 0.02 * torch.stack([g.norm() for g in gradient]).norm()
+
+
+def test_the_weights_of_a_sandwich_are_those_of_the_old_policy() -> None:
+    """In the second iteration: a trained policy that is far off changes the ratios, not the weights."""
+    batch, estimator = batch_of(traces_of(policy())), Sandwich("normalised", mix=1.0)
+    update = Update(estimator, Cispo(cap=1.0), rows=3)
+    old, moved, sync = policy(), policy(seed=4), Kept()
+    prepared = prepare(old, batch, update, sync)
+    at_old = sandwich_gradient(estimator, batch, prepared, old, moved)
+    optimizer = torch.optim.SGD(moved.parameters(), lr=0.0)
+    iterate(moved, optimizer, prepared, 1, update, sync)
+    for one, other in zip(sync.gradient, at_old, strict=True):
+        assert torch.allclose(one, other, rtol=1e-3, atol=1e-6)
+
+
+def sandwich_gradient(
+    estimator: Sandwich,
+    batch: Batch,
+    prepared: Prepared,
+    old: TransformerDenoiser,
+    moved: TransformerDenoiser,
+) -> list[Tensor]:
+    """Of CISPO's loss of a second iteration at ``moved``, weighed by the bound's slope at ``old``."""
+    made, canvas = prepared.iterations[1].plan, prepared.rows.canvas
+    new, before = score(moved, canvas, made), score(old, canvas, made)
+    old_N = before.logprob_N.detach().requires_grad_()
+    each = sandwiched(estimator, made, new.targets, old_N, batch.advantage_B)
+    [slope_N] = torch.autograd.grad(each.sum(), old_N)
+    gain_N = (new.logprob_N.detach() - old_N.detach()).exp().clamp(max=1) * new.logprob_N
+    advantage_N = batch.advantage_B[new.targets.row_N]
+    loss = -(slope_N * advantage_N * gain_N).sum() / made.denom_B.sum()
+    gradients = torch.autograd.grad(loss, list(moved.parameters()), allow_unused=True)
+    return [g for g in gradients if g is not None]
+
+
 @pytest.mark.parametrize("scored_as", ["model", "behaviour"])
 def test_the_trace_estimator_and_what_tokens_were_drawn_from(scored_as: Any) -> None:
     """Under the behaviour the old log-probabilities are the recorded ones."""
@@ -344,6 +414,9 @@ def test_what_does_not_fit_is_refused() -> None:
         Update(scored_as="behaviour", correction="token")
     with pytest.raises(ConfigError, match="ratios are of more than"):
         Update(objective=Bgpo(), correction="token")
+    for whole in (Gspo(), Bgpo(), Bnpo(weight_in_ratio=True)):
+        with pytest.raises(ConfigError, match=f"sandwich with the objective {whole.kind}"):
+            Update(Sandwich(), whole)
     with pytest.raises(ConfigError, match="iterations 0"):
         Update(iterations=0)
     with pytest.raises(ConfigError, match="grad_norm"):

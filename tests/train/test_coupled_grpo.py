@@ -200,6 +200,19 @@ def test_arness_is_of_the_order_in_which_answers_are_written() -> None:
     assert found["confidence"]["dev_arness_local1"] < 1
 
 
+def test_a_sandwich_from_yaml(tmp_path: Path, problems: Path) -> None:
+    folder = tmp_path / "sandwich"
+    chosen = [
+        "update.estimator={kind: sandwich, weighting: normalised}",
+        "update.objective={kind: bnpo}",
+    ]
+    script.train(settings(folder, problems, *chosen))
+    found = metrics(folder)
+    assert [row["step"] for row in found] == [1, 2]
+    assert all(row["ratio_first_deviation"] == 0 for row in found)
+    assert any(row["grad_norm"] > 0 and row["ratio_last_deviation"] > 0 for row in found)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -208,6 +221,7 @@ def test_arness_is_of_the_order_in_which_answers_are_written() -> None:
         ("prompts=0", "prompts 0"),
         ("reference.mix=0", "mix=0"),
         ("update.estimator={kind: trace}", "tail 'hidden' with the estimator trace"),
+        ("update.estimator={kind: sandwich}", "sandwich with the objective bnpo"),
         ("update.estimatr=1", "did you mean 'estimator'"),
     ],
 )
