@@ -12,7 +12,8 @@
     ├── TraceError        (ValueError)    a trace file of another version or with columns that disagree
     ├── SandboxError      (RuntimeError)  no isolation to be had here, or a sandbox that cannot work
     ├── TaskError         (ValueError)    a task or data set that is asked for something it does not have
-    └── ResumeError       (ValueError)    a run folder that does not fit the run that wants to continue it
+    ├── ResumeError       (ValueError)    a run folder that does not fit the run that wants to continue it
+    └── JobError          (RuntimeError)  a job of a study that ended without a result
 
 Each also inherits the standard error it refines, so ``except ValueError`` keeps working. A message
 names the place, what was expected, what came and the likely fix; the command line prints it as one
@@ -70,3 +71,7 @@ class TaskError(DiffucodeError, ValueError):
 
 class ResumeError(DiffucodeError, ValueError):
     """A run folder that does not fit the run that wants to continue it."""
+
+
+class JobError(DiffucodeError, RuntimeError):
+    """A job of a study that ended without a result."""

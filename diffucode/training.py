@@ -54,16 +54,17 @@ def score(denoiser: nn.Module, part: Part) -> Scores:
 
 
 def backward(accelerator: Accelerator, denoiser: nn.Module, parts: list[Part]) -> Tensor:
-    """Gradients of a step; returns this process' share of loss, cross-entropy and targets, ``[3]``."""
-    total = torch.zeros(3, dtype=torch.float64, device=accelerator.device)
+    """Gradients of a step; returns this process' share of loss, cross-entropy, targets and positions,
+    ``[4]``."""
+    total = torch.zeros(4, dtype=torch.float64, device=accelerator.device)
     for part in parts:
         # Processes exchange gradients once a step, in the last backward pass.
         with nullcontext() if part is parts[-1] else accelerator.no_sync(denoiser):
             found = score(denoiser, part.to(accelerator.device))
             # DDP averages gradients over processes; the weights already sum over all of them.
             accelerator.backward(found.loss * accelerator.num_processes)
-        targets = torch.tensor(len(part.target_N), device=accelerator.device)
-        total += torch.stack([found.loss.detach(), found.cross_entropy, targets]).double()
+        counts = [len(part.target_N), part.canvas.tokens_BL.numel()]
+        total += torch.stack([found.loss.detach(), found.cross_entropy, *total.new_tensor(counts)])
     return total
 
 
@@ -119,7 +120,7 @@ def learn(
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         run.rewind(done)
-    total = torch.zeros(3, dtype=torch.float64, device=accelerator.device)
+    total = torch.zeros(4, dtype=torch.float64, device=accelerator.device)
     with bar("steps", accelerator.is_main_process) as progress:
         task = progress.add_task("", total=pace.steps, completed=done, note="")
         for step in range(done, pace.steps):
@@ -132,12 +133,13 @@ def learn(
             optimizer.zero_grad()
             finished = step + 1 == pace.steps
             if (step + 1) % pace.log_every == 0 or finished:
-                loss, nats, targets = accelerator.reduce(total, "sum").tolist()
+                loss, nats, targets, positions = accelerator.reduce(total, "sum").tolist()
                 figures = {
                     "loss": loss / (step % pace.log_every + 1),
                     "cross_entropy": nats / max(1, targets),
                     "grad_norm": float(norm),
                     "rate": rate,
+                    "forward_positions": int(positions),
                     **batches.figures(step + 1),
                 }
                 total.zero_()

@@ -8,6 +8,7 @@ from running import ROOT, as_module
 
 from diffucode import config
 from diffucode.generate.settings import GenerateConfig, plan
+from diffucode.studies.plan import Study, jobs
 
 CONFIGS = ROOT / "configs"
 
@@ -22,6 +23,7 @@ def test_every_file_has_a_test() -> None:
     assert {file.relative_to(CONFIGS).parts[0] for file in CONFIGS.rglob("*.*")} == {
         "accelerate",
         "generate",
+        "studies",
         "train",
     }
 
@@ -38,11 +40,18 @@ def test_train(file: Path) -> None:
         "adapt": ("corpus", "CorpusTraining"),
         "coupled_grpo": ("coupled_grpo", "CoupledGrpo"),
         "midtrain": ("corpus", "CorpusTraining"),
+        "own_programs": ("own_programs", "OwnPrograms"),
         "pretrain": ("pretrain", "Pretrain"),
         "sft": ("sft", "Sft"),
     }
     ((name, reader),) = (readers[name] for name in readers if file.stem.startswith(f"{name}_"))
     assert config.load(getattr(as_module(f"train/{name}.py"), reader), file)
+
+
+@files("studies")
+def test_studies(file: Path) -> None:
+    """Their arms are loaded in tests/studies."""
+    assert jobs(config.load(Study, file))
 
 
 @files("accelerate")

@@ -44,8 +44,8 @@ from diffucode.models.build import recompute_layers
 from diffucode.models.load import Loaded, load, save
 from diffucode.optimizer import Optimizer
 from diffucode.rl import graded
-from diffucode.rl.advantage import AdvantageRule, GroupAdvantage
-from diffucode.rl.graded import GradedProblem, Minicode, ProblemSet, Source
+from diffucode.rl.advantage import AdvantageRule, GroupAdvantage, permuted
+from diffucode.rl.graded import Minicode, ProblemSet, Source
 from diffucode.rl.masking import Autoregressive
 from diffucode.rl.objective import Metrics, Totals
 from diffucode.rl.reward_pool import RewardPool
@@ -93,6 +93,9 @@ class CoupledGrpo:
     )
     """How completions are drawn; ``samples`` is the size of a group. Model and seed are those above."""
     reward: Reward = field(default_factory=Reward)
+    permute_rewards: bool = False
+    """A control: rewards are permuted within their groups before anything is learnt from them. What is
+    logged is what completions earned."""
     advantage: AdvantageRule = field(default_factory=GroupAdvantage)
     update: Update = field(default_factory=Update)
     optimizer: Optimizer = field(default_factory=lambda: Optimizer(rate=1e-6))
@@ -210,25 +213,11 @@ class Trainer:
             return replace(rollout, temperature=replace(rollout.temperature, stats=self.entropy))
         return rollout
 
-    def asked(self, update: int) -> Iterator[GradedProblem]:
-        """Different problems, in the order in which an update draws them: those of one update after
-        another's, epoch after epoch."""
-        many, at = len(self.problems.problems), update * self.settings.prompts
-        drawn: set[str] = set()
-        while len(drawn) < many:
-            epoch, place = divmod(at, many)
-            if not drawn or place == 0:
-                order = self.problems.order(self.settings.seed, epoch)
-            problem = order[place]
-            if problem.id not in drawn:
-                drawn.add(problem.id)
-                yield problem
-            at += 1
-
     def roll(self, update: int) -> tuple[list[Rollout], dict[str, float]]:
         """All processes' rollouts of an update, in one order, and how long they took."""
         settings, rank, world = self.settings, self.accelerator.process_index, self.sync.world
-        source, kept, found = self.asked(update), [], []
+        source = self.problems.asked(settings.seed, update * settings.prompts)
+        kept, found = [], []
         started, waited = time.perf_counter(), 0.0
         for _ in range(settings.redraws + 1):
             wanted = settings.prompts - len(kept)
@@ -272,6 +261,8 @@ class Trainer:
         rewards = [one.reward.total for one in rollouts]
         reward_B = torch.tensor([math.nan if r is None else r for r in rewards]).double()
         group_B = torch.arange(len(rollouts)) // samples
+        if settings.permute_rewards:
+            reward_B = permuted(reward_B, group_B, seed=settings.seed, step=update)
         length_B = torch.tensor([_length(one.trace) for one in rollouts])
         advantages = settings.advantage(reward_B, group_B, length_B)
         entropies = [torch.from_numpy(o.trace.entropy[o.trace.step >= 0]) for o in rollouts]
@@ -397,7 +388,9 @@ def _figures(rollouts: list[Rollout]) -> dict[str, float]:
         "length": committed / len(rollouts),
         "rollout_entropy": mean("entropy"),
         "tempered_entropy": mean("tempered_entropy"),
+        "rollouts": len(rollouts),
         "rollout_passes": sum(one.nfe for one in rollouts),
+        "rollout_positions": sum(one.nfe * len(one.trace.token) for one in rollouts),
     }
 
 
@@ -523,9 +516,8 @@ def learn(trainer: Trainer, progress: Progress) -> None:
             if place.index < each and (update + 1) % settings.checkpoint_every == 0:
                 trainer.save(place)
         synchronise(trainer, update)
-        figures = place.figures | summary(place.done, rate)
+        figures = place.figures | summary(place.done, rate) | passes(trainer, place)
         figures["seconds_update"] = time.perf_counter() - started
-        figures["forward_passes"] = place.prepared.passes + sum(one.passes for one in place.done)
         if main:
             run.log({"step": update + 1, **figures})
         look(trainer, update + 1)
@@ -567,6 +559,15 @@ def synchronise(trainer: Trainer, update: int) -> None:
     pairs = zip(reference.parameters(), trainer.loaded.denoiser.parameters(), strict=True)
     for own, new in pairs:
         own.lerp_(new, chosen.mix) if chosen.mix < 1 else own.copy_(new)
+
+
+def passes(trainer: Trainer, place: Place) -> dict[str, float]:
+    """What learning from a batch took, over all processes: forward passes, and their positions."""
+    assert place.prepared is not None
+    made = place.prepared.passes + sum(one.passes for one in place.done)
+    length = place.prepared.rows.canvas.shape[1]
+    total = trainer.sync.total(torch.tensor([made, made * length]).double())
+    return {"forward_passes": int(total[0]), "forward_positions": int(total[1])}
 
 
 def summary(done: list[Stepped], rate: float) -> dict[str, float]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from diffucode.measure.entropy import fork_of
 from diffucode.measure.judged import judge
 from diffucode.measure.problems import Known, Problems, ids
 from diffucode.measure.progress import Progress, silent
-from diffucode.measure.samples import complete, programs
+from diffucode.measure.samples import complete, programs, written
 from diffucode.measure.settings import Settings
 from diffucode.metrics.forks import Fork, contrast
 from diffucode.metrics.outcomes import Figures, Outcome, grouped, sampled, solved
@@ -237,11 +236,9 @@ class Bench:
             chunk = known[first : first + size]
             done = self._completions(chunk, samples, tau, pace, seed)
             judged = judge(self.sandbox, chunk, programs(done))
-            passes = Counter[str]()
-            for one in done:
-                passes[one.id] += one.nfe
+            of = written(done, self.loaded.denoiser.terminator_ids)
             fresh = [
-                {"index": index, **asdict(outcome), "passes": passes[outcome.id]}
+                {"index": index, **asdict(outcome), **of[outcome.id]}
                 for index, outcome in zip(missing[first : first + size], judged, strict=True)
                 if outcome is not None
             ]

@@ -49,7 +49,7 @@ def card(result: Figures) -> str:
 def _targets(result: Figures) -> str:
     words = {True: "met", False: "missed", None: "not measured"}
     rows = [[text, reached, words[met]] for text, reached, met in targets(result)]
-    return _table("Targets", ["target (`mini` where no model is named)", "reached", ""], rows)
+    return table("Targets", ["target (`mini` where no model is named)", "reached", ""], rows)
 
 
 def _solved(models: Sequence[Figures]) -> str:
@@ -78,7 +78,7 @@ def _solved(models: Sequence[Figures]) -> str:
         "of these fails `plus`",
     ]
     title = f"Temperature 0, confidence order, `test` split, problems of seeds {_seeds(models)}"
-    return _table(title, [*head, "problems / signatures"], rows)
+    return table(title, [*head, "problems / signatures"], rows)
 
 
 def _fresh(models: Sequence[Figures]) -> str:
@@ -88,7 +88,7 @@ def _fresh(models: Sequence[Figures]) -> str:
         if (row := usual(model))
     ]
     title = "Where pass@1 on fresh problems falls, 19 times out of 20, at the usual pace"
-    return _table(title, ["model", *(f"{n} problems" for n in FRESH)], rows)
+    return table(title, ["model", *(f"{n} problems" for n in FRESH)], rows)
 
 
 def _kinds(title: str, key: str, models: Sequence[Figures]) -> str:
@@ -98,7 +98,7 @@ def _kinds(title: str, key: str, models: Sequence[Figures]) -> str:
         [f"`{model['name']}`", *(percent(row[key].get(kind)) for kind in kinds)]
         for model, row in found
     ]
-    return _table(f"{title}: pass@1 at the usual pace", ["model", *kinds], rows)
+    return table(f"{title}: pass@1 at the usual pace", ["model", *kinds], rows)
 
 
 def _rest(models: Sequence[Figures]) -> str:
@@ -118,7 +118,7 @@ def _rest(models: Sequence[Figures]) -> str:
             ]
         )
     head = ["model", "traps", "no traps", "unseen operations", "of these valid"]
-    return _table("Traps and unseen operations: pass@1 at the usual pace", head, rows)
+    return table("Traps and unseen operations: pass@1 at the usual pace", head, rows)
 
 
 def _samples(models: Sequence[Figures]) -> str:
@@ -136,7 +136,7 @@ def _samples(models: Sequence[Figures]) -> str:
         for row in model.get("samples", [])
     ]
     head = ["model", "temperature", "pass@1", "pass@k", "valid", "distinct programs", "problems"]
-    return _table("Many samples, `dev` split, usual pace", head, rows)
+    return table("Many samples, `dev` split, usual pace", head, rows)
 
 
 def _groups(models: Sequence[Figures]) -> str:
@@ -156,7 +156,7 @@ def _groups(models: Sequence[Figures]) -> str:
     ]
     head = ["model", "pace", "mixed by `reward`", "mixed by `plus`", "distinct programs"]
     head += ["distinct right ones", "pass@1", "problems x samples"]
-    return _table("Groups of samples, `rl` split, temperature 1", head, rows)
+    return table("Groups of samples, `rl` split, temperature 1", head, rows)
 
 
 def _forks(models: Sequence[Figures]) -> str:
@@ -178,7 +178,7 @@ def _forks(models: Sequence[Figures]) -> str:
         rows.append([f"`{model['name']}`", *entropy, timed])
     head = ["model", "at forks, median nats", "other tokens, median", "ratio", "means", "forks"]
     head.append("core-s a sample")
-    return _table("Raw entropy, and the cost of a rollout with one commit a step", head, rows)
+    return table("Raw entropy, and the cost of a rollout with one commit a step", head, rows)
 
 
 def _picks(picks: Figures) -> str:
@@ -193,7 +193,7 @@ def _picks(picks: Figures) -> str:
         for name, row in picks.items()
     ]
     head = ["model", "checkpoint", "pass@1 on `dev`", "aim", "problems"]
-    return _table("How the checkpoints were picked", head, rows)
+    return table("How the checkpoints were picked", head, rows)
 
 
 # --- pieces ------------------------------------------------------------------------------------
@@ -216,7 +216,7 @@ def _seeds(models: Iterable[Figures]) -> str:
     return ", ".join(map(str, sorted({seed for model in models for seed in model["seeds"]})))
 
 
-def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A titled table; nothing where it has no rows."""
     if not rows:
         return ""

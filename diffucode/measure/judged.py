@@ -32,7 +32,7 @@ def judge(
 
     None where the sandbox failed on one of them: that is no zero.
     """
-    verdicts = _verdicts(sandbox, problems, programs)
+    verdicts = verdicts_of(sandbox, problems, programs)
     return [
         _outcome(
             problem, [(program, verdicts[problem.id, program]) for program in programs[problem.id]]
@@ -41,10 +41,11 @@ def judge(
     ]
 
 
-def _verdicts(
+def verdicts_of(
     sandbox: Sandbox, problems: Sequence[Known], programs: Mapping[str, Sequence[str]]
 ) -> Verdicts:
-    """A program that is not valid Python passes nothing, and is not run."""
+    """Of each different program of each problem; one that is not valid Python passes nothing, and is not
+    run."""
     verdicts: Verdicts = {}
     run: list[tuple[str, str]] = []
     submissions: list[Submission] = []

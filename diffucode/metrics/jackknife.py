@@ -45,7 +45,7 @@ def jackknife(
     return Estimate(value, low, high, draws, draws)
 
 
-def student(freedom: int, confidence: float = 0.95) -> float:
+def student(freedom: float, confidence: float = 0.95) -> float:
     """The two-sided quantile of Student's distribution.
 
     By Cornish and Fisher's expansion (Abramowitz and Stegun 26.7.5): from three degrees of freedom on

@@ -45,6 +45,12 @@ class Outcome:
     """Canonical programs of those that pass ``plus``."""
     passes: int = 0
     """Forward passes of all samples."""
+    ended: int | None = None
+    """That ended before the canvas was full. None here and below: not recorded."""
+    local: float | None = None
+    """Mean local AR-ness@1 (``metrics.arness``) up to the terminator, of the samples that have a token."""
+    leftmost: float | None = None
+    """Mean global AR-ness@1."""
 
 
 def solved(outcomes: Sequence[Outcome], seed: int) -> Figures:

@@ -78,7 +78,7 @@ def clustered(
     Raises ValueError for no values, or another number of clusters than of values.
     """
     value_N = np.asarray(values, dtype=np.float64)
-    index_N, count = _numbered(clusters, len(value_N))
+    index_N, count = numbered(clusters, len(value_N))
     total_C = np.bincount(index_N, value_N, count)
     size_C = np.bincount(index_N, minlength=count)
     drawn_RC = _draws(count, seed, resamples)
@@ -110,7 +110,7 @@ def bootstrap(
 
     The statistic sees an index as often as its cluster was drawn.
     """
-    index_N, count = _numbered(clusters, len(clusters))
+    index_N, count = numbered(clusters, len(clusters))
     drawn_RC = _draws(count, seed, resamples)
     every_N = np.arange(len(clusters))
     found_R = np.array([statistic(np.repeat(every_N, drawn_C[index_N])) for drawn_C in drawn_RC])
@@ -118,7 +118,7 @@ def bootstrap(
     return Estimate(float(statistic(every_N)), low, high, len(clusters), count)
 
 
-def _numbered(clusters: Sequence[Hashable], n: int) -> tuple[NDArray[np.intp], int]:
+def numbered(clusters: Sequence[Hashable], n: int) -> tuple[NDArray[np.intp], int]:
     """Clusters as numbers from 0, in the order in which they first occur, and how many there are."""
     if len(clusters) != n or not n:
         raise ValueError(

@@ -3,6 +3,7 @@
     GroupAdvantage        reward minus what the prompt's other completions got, by choice scaled
     TokenGroupAdvantage   HAPO's: mean and deviation over the tokens of the group, not its completions
     zero_variance         completions of groups whose rewards all agree: they teach nothing
+    permuted              rewards at random within their groups: a control
     entropy_signal        HAPO's signal in [-1, 1]: below 0 where the model is sure, above where not
     redistribute          HAPO's: stronger advantages where an uncertain token moved, weaker where a
                           sure one stands still
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 
 from diffucode.errors import PlanError
+from diffucode.sampling.noise import Purpose, key, uniform
 from diffucode.sampling.temperature.hapo import HapoStats
 from diffucode.sampling.temperature.rows import check_choice
 
@@ -131,6 +133,23 @@ def zero_variance(reward_B: Tensor, group_B: Tensor) -> Tensor:
     means equal: rewards that differ by rounding are different.
     """
     return _Groups.of(reward_B, group_B, reward_B.isfinite()).flat_B
+
+
+def permuted(reward_B: Tensor, group_B: Tensor, *, seed: int, step: int) -> Tensor:
+    """The known rewards of each group, handed out again at random among its completions; NaN stays.
+
+    A control: means, spreads and groups without variance are as before, and no completion's reward
+    says anything of it. A pure function of (``seed``, ``step``) and the completions' places.
+    """
+    known_N = reward_B.isfinite().nonzero()[:, 0]
+    key_N2 = torch.tensor([key(seed, "permuted rewards")]).expand(len(known_N), -1)
+    u_N = uniform(key_N2, known_N, torch.full_like(known_N, step), Purpose.PERMUTE, None)
+    mixed_N = known_N[u_N.argsort()]
+    to_N = known_N[group_B[known_N].argsort(stable=True)]
+    from_N = mixed_N[group_B[mixed_N].argsort(stable=True)]
+    found_B = reward_B.clone()
+    found_B[to_N] = reward_B[from_N]
+    return found_B
 
 
 def entropy_signal(entropy_N: Tensor, stats: HapoStats) -> Tensor:

@@ -93,6 +93,20 @@ class ProblemSet:
         """
         return sorted(self.problems, key=lambda problem: _place(seed, epoch, problem.id))
 
+    def asked(self, seed: int, place: int) -> Iterator[GradedProblem]:
+        """Different problems from a place in the endless line of epochs on: those of one update after
+        another's."""
+        many, drawn = len(self.problems), set[str]()
+        while len(drawn) < many:
+            epoch, at = divmod(place, many)
+            if not drawn or at == 0:
+                order = self.order(seed, epoch)
+            problem = order[at]
+            if problem.id not in drawn:
+                drawn.add(problem.id)
+                yield problem
+            place += 1
+
     def counts(self) -> Counter[tuple[str, str]]:
         """How many rows and tests were left out, by (``row`` or ``test``, reason)."""
         return Counter((one.what, one.reason) for one in self.left_out)

@@ -270,12 +270,17 @@ class Coupled:
                     between ``full`` and what more context gives.
     ``unbiased``    l_i(all) / n + (n-1)/2 (mean over S + mean over its complement), |S| uniform over 1..n-1,
                     the mean over pairs; l_1(all) alone where n = 1. Expectation: ELBO.
+
+    ``complementary`` False is the control for what coupling buys: the second view of a pair is the complement
+    of a draw of its own. Either view keeps its law and its weights, so that passes and expectation are the
+    same and only the dependence of the two is gone: a token is scored in a pair not once but 0 to 2 times.
     """
 
     weighting: Weighting = "paper"
     pairs: int = 1
     times: tuple[float, float] = (0.2, 0.8)
     shared_time: bool = False
+    complementary: bool = True
     kind: Literal["coupled"] = "coupled"
     prompt_noise: ClassVar[float] = 0.0
 
@@ -297,6 +302,9 @@ class Coupled:
         for j in range(self.pairs):
             one_Bn, weight_Bn, other_weight_Bn = pair(chance, j)
             other_Bn = inside_Bn & ~one_Bn
+            if not self.complementary:
+                partner_Bn, _, other_weight_Bn = pair(chance, self.pairs + j)
+                other_Bn = inside_Bn & ~partner_Bn
             views += [(one_Bn, one_Bn * weight_Bn), (other_Bn, other_Bn * other_weight_Bn)]
         return _stacked(views)
 

@@ -34,6 +34,8 @@ class Rollout:
 
     problem: str
     trace: Trace
+    text: str
+    """What was written, without special tokens."""
     program: str
     reward: Scored
     nfe: int
@@ -91,14 +93,8 @@ def roll(
                 submitted.append(done.id)
     rewards = {id: pool.collect() for id in submitted}
     return [
-        Rollout(
-            problem.id,
-            groups[problem.id][n].trace,
-            groups[problem.id][n].program,
-            rewards[problem.id][n],
-            groups[problem.id][n].nfe,
-            groups[problem.id][n].finish,
-        )
+        Rollout(problem.id, one.trace, one.text, one.program, reward, one.nfe, one.finish)
         for problem in problems
-        for n in range(config.samples)
+        for n, reward in enumerate(rewards[problem.id])
+        for one in (groups[problem.id][n],)
     ]

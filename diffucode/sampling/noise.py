@@ -55,6 +55,8 @@ class Purpose(IntEnum):
     """How many of them."""
     PROMPT = 8
     """Which positions of the prompt it hides."""
+    PERMUTE = 9
+    """Which completion gets whose reward, for the control that permutes them."""
 
 
 def key(seed: int, request: str, sample: int = 0) -> tuple[int, int]:

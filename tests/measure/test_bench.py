@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from twice import HEAD, RIGHT, twice
 
+from diffucode.decoding.trace import blank
 from diffucode.errors import ConfigError, PromptError, ResumeError, SandboxError
 from diffucode.execution.sandbox import Sandbox
 from diffucode.generate.settings import GenerateConfig
@@ -31,9 +32,23 @@ def bench(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return Bench.of(find("mini"), "mini", tmp_path, Settings(), sandbox)
 
 
+def written(id: str, steps: Sequence[int] = (), *, finish: str = "terminator") -> Any:
+    """A right answer, its tokens committed in these steps behind a prompt of two."""
+    trace = blank(id, 0, 0, 2, 2 + len(steps), 0)
+    trace.given[:2], trace.step[2:], trace.token[2:] = True, steps, 100
+    return SimpleNamespace(
+        id=id,
+        sample=0,
+        program=RIGHT,
+        nfe=3,
+        finish=finish,
+        trace=trace,
+    )
+
+
 def right(problems: Sequence[Problem]) -> list[Any]:
     """What a perfect model writes."""
-    return [SimpleNamespace(id=one.id, sample=0, program=RIGHT, nfe=3) for one in problems]
+    return [written(one.id) for one in problems]
 
 
 def test_measuring_goes_on_where_it_was_killed(
@@ -60,6 +75,22 @@ def test_measuring_goes_on_where_it_was_killed(
     assert len(bench.outcomes("test", 6, pace=SEVEN)) == 6  # more problems extend fewer
     assert len(bench.outcomes("test", 3, pace=SEVEN)) == 3
     assert asked == ["minicode/test/1/5"]
+
+
+def test_outcomes_say_how_answers_were_written(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three samples: one from left to right, one from right to left in a full canvas, one empty."""
+    known = bench.problems.get(["minicode/test/1/0"])
+
+    def three(_: Any, problems: Sequence[Problem], config: GenerateConfig) -> list[Any]:
+        ways = [written(known[0].problem.id, steps) for steps in ([0, 1], [])]
+        return [*ways, written(known[0].problem.id, [1, 0], finish="length")]
+
+    monkeypatch.setattr(benches, "complete", three)
+    (outcome,) = bench.outcomes("test", 1, 3, pace=SEVEN)
+    assert (outcome.ended, outcome.local, outcome.leftmost, outcome.passes) == (2, 0.5, 0.75, 9)
+    assert bench.outcomes("test", 1, 3, pace=SEVEN) == [outcome]
 
 
 def test_nothing_that_could_be_checked_is_an_error(

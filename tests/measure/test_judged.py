@@ -34,6 +34,9 @@ def test_what_an_outcome_counts(sandbox: Sandbox) -> None:
         "distinct": 3,
         "distinct_right": 1,
         "passes": 0,
+        "ended": None,
+        "local": None,
+        "leftmost": None,
     }
     assert (second.id, second.n, second.reward, second.plus) == (other.problem.id, 1, 1, 0)
 

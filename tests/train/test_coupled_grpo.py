@@ -21,7 +21,7 @@ from diffucode.tasks import minicode
 KEYS = {
     "step", "reward", "pass_rate", "ratio_mean", "ratio_first_deviation", "kl", "clip_fraction", "entropy",
     "tempered_entropy", "zero_variance_groups", "loss", "grad_norm", "seconds_rollout", "seconds_reward",
-    "seconds_update", "forward_passes",
+    "seconds_update", "forward_passes", "forward_positions", "rollouts", "rollout_positions",
 }  # fmt: skip
 
 
@@ -136,7 +136,8 @@ def test_two_processes_are_one(whole: Path, tmp_path: Path, problems: Path) -> N
     )
     assert printed.count("6 problems; left out") == 1, "two processes that know of each other"
     for one, two in zip(metrics(whole), metrics(folder), strict=True):
-        for name in ("reward", "pass_rate", "unique_programs", "length", "zero_variance_groups"):
+        exact = ("reward", "pass_rate", "unique_programs", "length", "zero_variance_groups")
+        for name in (*exact, "rollouts", "rollout_positions", "forward_passes"):
             assert one[name] == two[name], name
         for name in ("loss", "grad_norm", "ratio_mean", "entropy"):
             wanted = one[name] and pytest.approx(one[name], rel=1e-3, abs=1e-5)  # null stays null
@@ -148,6 +149,35 @@ def test_two_processes_are_one(whole: Path, tmp_path: Path, problems: Path) -> N
         moved = (wanted[name].float() - start[name]).abs().mean()
         apart = (value.float() - wanted[name].float()).abs().mean()
         assert apart <= 0.05 * moved, name
+
+
+def test_permuted_rewards_are_logged_as_they_were_earned_and_learnt_otherwise(
+    tmp_path: Path, problems: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Caught(BaseException):
+        pass
+
+    def advantages(name: str, *overrides: str) -> tuple[dict[str, float], torch.Tensor]:
+        caught: list[Any] = []
+
+        def learn(trainer: Any, _: Any) -> None:
+            caught.extend(trainer.batch(0))
+            raise Caught
+
+        monkeypatch.setattr(script, "learn", learn)
+        monkeypatch.setattr(script, "without_flat", lambda batch, *_: batch)
+        with pytest.raises(Caught):
+            script.train(settings(tmp_path / name, problems, "rollout.samples=6", *overrides))
+        forget()
+        batch, figures = caught
+        return figures, batch.advantage_B.reshape(-1, 6)
+
+    earned, straight_G6 = advantages("straight")
+    logged, mixed_G6 = advantages("permuted", "permute_rewards=true")
+    for name in ("reward", "zero_variance_groups", "rollouts", "rollout_positions"):
+        assert earned[name] == logged[name], name
+    assert not torch.equal(straight_G6, mixed_G6)
+    assert torch.allclose(straight_G6.sort(1).values, mixed_G6.sort(1).values)
 
 
 def test_a_finished_run_is_not_repeated(
