@@ -334,6 +334,7 @@ class Trainer:
             truncation_of(settings.rollout),
             None if state["entropy"] is None else HapoStats(**state["entropy"]),
             Totals(*state["silent"]),
+            state["idle"],
         )
         prepared = prepare(
             self.loaded.denoiser, batch, settings.update, self.sync, known=state["iterations"]
@@ -348,6 +349,7 @@ def _batch_state(prepared: Prepared) -> dict[str, Any]:
         "advantage_B": batch.advantage_B,
         "step": batch.step,
         "silent": [batch.silent.completions, batch.silent.tokens],
+        "idle": batch.idle,
         "entropy": None if batch.entropy is None else vars(batch.entropy),
         "iterations": [(one.old_N, one.ref_N) for one in prepared.iterations],
         "passes": prepared.passes,

@@ -1,5 +1,6 @@
 """The training script of reinforcement learning: a short run, one that is killed, one on two processes."""
 
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,8 +15,10 @@ from diffucode import config as configs
 from diffucode.errors import ConfigError, ResumeError
 from diffucode.generate.settings import GenerateConfig
 from diffucode.models.load import load
-from diffucode.rl.step import Alone
+from diffucode.rl.objective import Totals
+from diffucode.rl.step import Alone, Batch, prepare
 from diffucode.runs import Run
+from diffucode.sampling.temperature import HapoStats
 from diffucode.tasks import minicode
 
 KEYS = {
@@ -113,7 +116,36 @@ def test_a_run_killed_at_any_moment_continues_bitwise(tmp_path: Path, problems: 
     for name, value in weights(tmp_path / "broken").items():
         assert torch.equal(value, wanted[name]), name
     left = sorted(path.name for path in (tmp_path / "broken").glob("[!.]*"))
-    assert left == ["checkpoint-2-0", "metrics.jsonl", "model", "run.json"]
+    assert left == ["checkpoint-2-0", "metrics.jsonl", "model", "run.html", "run.json"]
+
+
+def test_a_batch_in_mid_iteration_comes_back_whole(tmp_path: Path, problems: Path) -> None:
+    chosen = settings(tmp_path / "run", problems, "rollout.top_k=5", "seed=3")
+    loaded, asked = load("mini"), minicode.problems("dev", 0, 1)
+    (done,) = script.complete(loaded, asked, GenerateConfig(max_new_tokens=8, schedule="quota"))
+    batch = Batch(
+        (done.trace,),
+        torch.tensor([0.25]),
+        step=4,
+        seed=3,
+        truncation=script.truncation_of(chosen.rollout),
+        entropy=HapoStats(-1.0, 0.5, 2.0, -3.0),
+        silent=Totals(2, 30),
+        idle=True,
+    )
+    plain = Batch((), torch.zeros(0), 0)
+    prepared = prepare(loaded.denoiser, batch, chosen.update, Alone())
+    file = tmp_path / "batch.pt"
+    torch.save(script._batch_state(prepared), file)
+    trainer = SimpleNamespace(settings=chosen, loaded=loaded, sync=Alone())
+    again = script.Trainer._prepared_again(trainer, torch.load(file, weights_only=True))
+    for field in fields(Batch):
+        mine, its = (getattr(one.batch, field.name) for one in (prepared, again))
+        assert repr(its) == repr(mine) != repr(getattr(plain, field.name)), field.name
+    assert (again.passes, again.totals) == (prepared.passes, prepared.totals)
+    for one, other in zip(prepared.iterations, again.iterations, strict=True):
+        assert torch.equal(one.plan.hidden_KBL, other.plan.hidden_KBL)
+        assert one.old_N is other.old_N or torch.equal(one.old_N, other.old_N)
 
 
 def test_another_number_of_processes_does_not_continue_a_run(tmp_path: Path) -> None:
