@@ -1,6 +1,6 @@
 """Train a code model with reinforcement learning: coupled-GRPO and its family, for diffusion and AR models.
 
-    accelerate launch train/coupled_grpo.py --config configs/train/coupled_grpo_mini.yaml updates=40 seed=1
+    accelerate launch train/coupled_grpo.py --config configs/train/coupled_grpo_mini.yaml seed=1
 
     problems(step) ──> rollouts ──> rewards (sandbox) ──> advantages ──┐
          ^                policy                                       v

@@ -31,7 +31,7 @@ arms:
     role: primary
     base: base
     how: {kind: trained, stages: [&s {script: train/coupled_grpo.py,
-      config: configs/train/coupled_grpo_mini.yaml, overrides: ["problems_folder=<problems>"]}]}
+      config: configs/train/coupled_grpo_mini_study.yaml, overrides: ["problems_folder=<problems>"]}]}
   - {name: other, role: primary, base: base, how: {kind: trained, stages: [*s]}}
   - {name: vote, role: control, base: base, how: {kind: voting, model: mini, samples: 3}}
 seeds: {primary: [5, 6], control: [5]}

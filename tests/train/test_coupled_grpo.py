@@ -46,7 +46,7 @@ def problems(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def settings(folder: Path, problems: Path, *overrides: str) -> Any:
     places = [f"output_dir={folder}", f"problems_folder={problems}"]
-    config = ROOT / "configs/train/coupled_grpo_mini.yaml"
+    config = ROOT / "configs/train/coupled_grpo_mini_study.yaml"
     return configs.load(script.CoupledGrpo, config, [*SMALL, *places, *overrides])
 
 
@@ -163,7 +163,7 @@ def test_two_processes_are_one(whole: Path, tmp_path: Path, problems: Path) -> N
     folder = tmp_path / "two"
     printed, _ = python(
         *("-m", "accelerate.commands.launch", "--config_file", "configs/accelerate/ddp.yaml"),
-        *("train/coupled_grpo.py", "--config", "configs/train/coupled_grpo_mini.yaml", *SMALL),
+        *("train/coupled_grpo.py", "--config", "configs/train/coupled_grpo_mini_study.yaml", *SMALL),
         *(f"output_dir={folder}", f"problems_folder={problems}"),
     )
     assert printed.count("6 problems; left out") == 1, "two processes that know of each other"

@@ -98,7 +98,7 @@ def test_the_control_draws_as_the_trained_arm_does() -> None:
     """Every setting that both configs have is the same, but for the folder and the reward's weights."""
     rl: Any = load_script("coupled_grpo")
     one = configs.load(script.OwnPrograms, ROOT / "configs/train/own_programs_mini.yaml")
-    other = configs.load(rl.CoupledGrpo, ROOT / "configs/train/coupled_grpo_mini.yaml")
+    other = configs.load(rl.CoupledGrpo, ROOT / "configs/train/coupled_grpo_mini_study.yaml")
     for name in ("model", "seed", "updates", "source", "prompts", "rollout"):
         assert getattr(one, name) == getattr(other, name), name
     sft: Any = load_script("sft")
