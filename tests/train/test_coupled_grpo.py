@@ -163,7 +163,12 @@ def test_two_processes_are_one(whole: Path, tmp_path: Path, problems: Path) -> N
     folder = tmp_path / "two"
     printed, _ = python(
         *("-m", "accelerate.commands.launch", "--config_file", "configs/accelerate/ddp.yaml"),
-        *("train/coupled_grpo.py", "--config", "configs/train/coupled_grpo_mini_study.yaml", *SMALL),
+        *(
+            "train/coupled_grpo.py",
+            "--config",
+            "configs/train/coupled_grpo_mini_study.yaml",
+            *SMALL,
+        ),
         *(f"output_dir={folder}", f"problems_folder={problems}"),
     )
     assert printed.count("6 problems; left out") == 1, "two processes that know of each other"
