@@ -9,18 +9,19 @@ optimiser.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
-from accelerate import Accelerator, DistributedType
+from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffucode.data.answers import Part
 from diffucode.errors import ConfigError
+from diffucode.models.transformer import TransformerDenoiser
 from diffucode.optimizer import Optimizer
+from diffucode.processes import Processes, Weights, distribute
 from diffucode.protocols import Tree
 from diffucode.runs import Run, bar, checkpoints, new_checkpoint
 
@@ -53,29 +54,28 @@ def score(denoiser: nn.Module, part: Part) -> Scores:
     return Scores((part.weight_N * nats_N).sum(), nats_N.detach().sum())
 
 
-def backward(accelerator: Accelerator, denoiser: nn.Module, parts: list[Part]) -> Tensor:
+def backward(sync: Processes, parts: list[Part]) -> Tensor:
     """Gradients of a step; returns this process' share of loss, cross-entropy, targets and positions,
-    ``[4]``."""
-    total = torch.zeros(4, dtype=torch.float64, device=accelerator.device)
-    for part in parts:
-        # Processes exchange gradients once a step, in the last backward pass.
-        with nullcontext() if part is parts[-1] else accelerator.no_sync(denoiser):
-            found = score(denoiser, part.to(accelerator.device))
-            # DDP averages gradients over processes; the weights already sum over all of them.
-            accelerator.backward(found.loss * accelerator.num_processes)
+    ``[4]``. All processes take as many passes: one with fewer parts adds zeros."""
+    device = sync.accelerator.device
+    total = torch.zeros(4, dtype=torch.float64, device=device)
+    passes = int(sync.largest(torch.tensor(float(len(parts)))))
+    for index in range(passes):
+        idle = index >= len(parts)
+        part = parts[-1 if idle else index].to(device)
+        with sync.accumulating(index + 1 == passes):
+            found = score(sync.model, part)
+            # data parallelism averages over processes; the weights already sum over all of them
+            sync.backward(found.loss * (0 if idle else sync.world))
+        if idle:
+            continue
         counts = [len(part.target_N), part.canvas.tokens_BL.numel()]
         total += torch.stack([found.loss.detach(), found.cross_entropy, *total.new_tensor(counts)])
     return total
 
 
 def check_processes(accelerator: Accelerator, batch: int) -> None:
-    """Raises ConfigError for a way of sharing the work that the loop does not know."""
-    kinds = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
-    if accelerator.distributed_type in kinds:
-        raise ConfigError(
-            f"{accelerator.distributed_type.value}: weights in pieces are not trained here; "
-            "launch with configs/accelerate/ddp.yaml"
-        )
+    """Raises ConfigError for more processes than a step has rows."""
     if batch < accelerator.num_processes:
         raise ConfigError(
             f"batch {batch}: less than a row for each of {accelerator.num_processes} processes"
@@ -108,14 +108,19 @@ class Pace:
     """Gradients are clipped to this norm."""
     log_every: int
     checkpoint_every: int
+    compile: bool = False
+    """torch.compile the layers."""
 
 
 def learn(
-    accelerator: Accelerator, run: Run, batches: Batches, pace: Pace, denoiser: nn.Module
-) -> None:
+    accelerator: Accelerator, run: Run, batches: Batches, pace: Pace, denoiser: TransformerDenoiser
+) -> Weights:
     """Train, from the last checkpoint if there is one; metrics go into the run's log."""
     rank, world = accelerator.process_index, accelerator.num_processes
-    denoiser, optimizer = accelerator.prepare(denoiser, pace.optimizer.over(denoiser.parameters()))
+    policy, optimizer, weights = distribute(
+        accelerator, denoiser, pace.optimizer, compiled=pace.compile
+    )
+    sync = Processes(accelerator, policy)
     done = load_checkpoint(accelerator, run)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
@@ -127,8 +132,8 @@ def learn(
             rate = pace.optimizer.at(step, pace.steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            total += backward(accelerator, denoiser, batches.at(step, rank, world))
-            norm = accelerator.clip_grad_norm_(denoiser.parameters(), pace.grad_norm)
+            total += backward(sync, batches.at(step, rank, world))
+            norm = sync.clip(policy.parameters(), pace.grad_norm)
             optimizer.step()
             optimizer.zero_grad()
             finished = step + 1 == pace.steps
@@ -149,3 +154,4 @@ def learn(
             if (step + 1) % pace.checkpoint_every == 0 or finished:
                 save_checkpoint(accelerator, run, step + 1)
             progress.update(task, completed=step + 1)
+    return weights

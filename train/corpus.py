@@ -24,12 +24,10 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
 
 from diffucode import config as configs
 from diffucode.data.answers import Normaliser
@@ -39,8 +37,9 @@ from diffucode.errors import ConfigError, DiffucodeError
 from diffucode.models.adapt import adapt
 from diffucode.models.build import recompute_layers
 from diffucode.models.families.spec import Usual
-from diffucode.models.load import DTYPES, Loaded, load, save, saved_layout
+from diffucode.models.load import DTYPES, Loaded, load, saved_layout
 from diffucode.optimizer import Optimizer
+from diffucode.processes import Precision, save_trained, start
 from diffucode.runpage.page import write_page
 from diffucode.runs import bar, open_run
 from diffucode.trackers import Tracker, follow, tracked
@@ -90,8 +89,8 @@ class CorpusTraining:
     threads: int = 1
     dtype: str = "float32"
     """Of weights, gradients and the optimiser. In bfloat16 a weight forgets steps below 1/256 of it."""
-    precision: Literal["no", "bf16"] = "no"
-    """What matrices are multiplied in: the weights' dtype, or bfloat16 (autocast)."""
+    precision: Precision = "no"
+    """What matrices are multiplied in: the dtype of the weights, or bfloat16."""
     saved_as: str | None = None
     """dtype of the finished model. None: that of the weights."""
     gradient_checkpointing: bool = False
@@ -226,9 +225,8 @@ def tokens_folder(settings: CorpusTraining) -> Path:
 
 def train(settings: CorpusTraining) -> Path:
     """Run or continue a training; returns the folder of the finished model."""
-    ddp = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
     tracking = tracked(settings.trackers, settings.output_dir)
-    accelerator = Accelerator(mixed_precision=settings.precision, kwargs_handlers=[ddp], **tracking)
+    accelerator = start(settings.precision, settings.grad_norm, **tracking)
     torch.set_num_threads(settings.threads)
     check_processes(accelerator, settings.batch)
     main = accelerator.is_main_process
@@ -249,13 +247,11 @@ def train(settings: CorpusTraining) -> Path:
         settings.log_every,
         settings.checkpoint_every,
     )
-    learn(accelerator, run, batches, pace, loaded.denoiser)
+    weights = learn(accelerator, run, batches, pace, loaded.denoiser)
+    layout = saved_layout(loaded)
+    save_trained(weights, loaded, finished, layout=layout, dtype=settings.saved_as)
     if main:
-        if settings.saved_as is not None:
-            loaded.denoiser.to(DTYPES[settings.saved_as])
-        save(loaded, finished, saved_layout(loaded))
         write_page(run.folder)
-    accelerator.wait_for_everyone()
     accelerator.end_training()
     return finished
 

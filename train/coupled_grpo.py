@@ -14,11 +14,8 @@ iterations, the rollouts and what the old policy said of them. The same command 
 
 from __future__ import annotations
 
-import copy
 import math
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -28,7 +25,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from rich.progress import Progress
-from torch import Tensor, nn
+from torch import nn
 
 from diffucode import config as configs
 from diffucode.decoding.trace import Trace
@@ -41,13 +38,16 @@ from diffucode.measure.problems import Problems, ids
 from diffucode.measure.samples import complete
 from diffucode.metrics.arness import global_arness, local_arness, order_of
 from diffucode.models.build import recompute_layers
-from diffucode.models.load import Loaded, load, save
+from diffucode.models.load import Loaded, load
+from diffucode.models.lora import Lora, add_lora
 from diffucode.optimizer import Optimizer
+from diffucode.processes import Precision, Processes, Weights, distribute, save_trained, start
 from diffucode.rl import graded
 from diffucode.rl.advantage import AdvantageRule, GroupAdvantage, permuted
 from diffucode.rl.graded import Minicode, ProblemSet, Source
 from diffucode.rl.masking import Autoregressive
 from diffucode.rl.objective import Metrics, Totals
+from diffucode.rl.reference import ReferencePolicy
 from diffucode.rl.reward_pool import RewardPool
 from diffucode.rl.rewards import Reward, means
 from diffucode.rl.rollout import Rollout, fitting, roll
@@ -103,7 +103,13 @@ class CoupledGrpo:
     threads: int = 1
     dtype: str = "float32"
     """Of the weights."""
+    precision: Precision = "no"
+    """What matrices are multiplied in: the dtype of the weights, or bfloat16."""
+    lora: Lora | None = None
+    """Train adapters and keep the weights; the reference is then the model without them."""
     gradient_checkpointing: bool = False
+    compile: bool = False
+    """torch.compile the layers, in forward passes with a gradient."""
     evaluate_every: int = 0
     """Updates between evaluations on minicode's dev split, before the first and after the last. 0: none."""
     evaluate_problems: int = 100
@@ -133,38 +139,6 @@ class CoupledGrpo:
             raise ConfigError("rollout.temperature 0 has no gradient to score as behaviour")
 
 
-# --- processes ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Processes:
-    """``rl.step.Sync`` over accelerate."""
-
-    accelerator: Accelerator
-    model: nn.Module
-
-    @property
-    def world(self) -> int:
-        return self.accelerator.num_processes
-
-    def total(self, values: Tensor) -> Tensor:
-        found: Tensor = self.accelerator.reduce(values.to(self.accelerator.device), "sum")
-        return found.cpu()
-
-    def largest(self, value: Tensor) -> Tensor:
-        found: Tensor = self.accelerator.gather(value.reshape(1).to(self.accelerator.device))
-        return found.max().cpu()
-
-    def backward(self, loss: Tensor) -> None:
-        self.accelerator.backward(loss)
-
-    def accumulating(self, last: bool) -> AbstractContextManager[Any]:
-        return nullcontext() if last else self.accelerator.no_sync(self.model)
-
-    def clip(self, parameters: Iterator[nn.Parameter], norm: float) -> Tensor:
-        return self.accelerator.clip_grad_norm_(list(parameters), norm)
-
-
 # --- a batch -----------------------------------------------------------------------------------
 
 
@@ -192,8 +166,9 @@ class Trainer:
     loaded: Loaded
     policy: nn.Module
     """The denoiser as accelerate wrapped it."""
+    weights: Weights
     optimizer: torch.optim.Optimizer
-    reference: nn.Module | None
+    reference: ReferencePolicy | None
     problems: ProblemSet
     sandbox: Sandbox
     kept: Problems
@@ -213,7 +188,7 @@ class Trainer:
             return replace(rollout, temperature=replace(rollout.temperature, stats=self.entropy))
         return rollout
 
-    def roll(self, update: int) -> tuple[list[Rollout], dict[str, float]]:
+    def roll(self, loaded: Loaded, update: int) -> tuple[list[Rollout], dict[str, float]]:
         """All processes' rollouts of an update, in one order, and how long they took."""
         settings, rank, world = self.settings, self.accelerator.process_index, self.sync.world
         source = self.problems.asked(settings.seed, update * settings.prompts)
@@ -226,7 +201,7 @@ class Trainer:
                 break
             with RewardPool(settings.reward, self.sandbox, {one.id: one for one in asked}) as pool:
                 own = roll(
-                    self.loaded,
+                    loaded,
                     asked[rank::world],
                     self.rollout,
                     pool,
@@ -253,10 +228,10 @@ class Trainer:
         }
         return [one for group in kept for one in group], figures
 
-    def batch(self, update: int) -> tuple[Batch, dict[str, float]]:
+    def batch(self, loaded: Loaded, update: int) -> tuple[Batch, dict[str, float]]:
         """This process' share of the completions of an update."""
         settings, rank, world = self.settings, self.accelerator.process_index, self.sync.world
-        rollouts, figures = self.roll(update)
+        rollouts, figures = self.roll(loaded, update)
         samples = settings.rollout.samples
         rewards = [one.reward.total for one in rollouts]
         reward_B = torch.tensor([math.nan if r is None else r for r in rewards]).double()
@@ -288,7 +263,7 @@ class Trainer:
         accelerator = self.accelerator
         own: dict[str, Any] = {"update": place.update, "index": place.index}
         own["entropy"] = None if self.entropy is None else vars(self.entropy)
-        own["reference"] = None if self.reference is None else self.reference.state_dict()
+        own["reference"] = None if self.reference is None else self.reference.state()
         own["figures"] = place.figures
         own["done"] = [one._asdict() | {"metrics": vars(one.metrics)} for one in place.done]
         own["batch"] = None if place.prepared is None else _batch_state(place.prepared)
@@ -318,7 +293,7 @@ class Trainer:
         self.accelerator.load_state(str(found[-1] / "state"))
         self.entropy = None if own["entropy"] is None else HapoStats(**own["entropy"])
         if self.reference is not None:
-            self.reference.load_state_dict(own["reference"])
+            self.reference.load(own["reference"])
         done = [Stepped(**one | {"metrics": Metrics(**one["metrics"])}) for one in own["done"]]
         prepared = None if own["batch"] is None else self._prepared_again(own["batch"])
         return Place(own["update"], own["index"], prepared, own["figures"], done)
@@ -399,10 +374,10 @@ def _figures(rollouts: list[Rollout]) -> dict[str, float]:
 # --- evaluation --------------------------------------------------------------------------------
 
 
-def evaluate(trainer: Trainer) -> dict[str, float]:
+def evaluate(trainer: Trainer, loaded: Loaded) -> dict[str, float]:
     """pass@1 on minicode's dev split at temperature 0, and the AR-ness of the answers, at the usual pace
     and at those asked for."""
-    settings, loaded = trainer.settings, trainer.loaded
+    settings = trainer.settings
     known = trainer.kept.get(ids("dev", 0, settings.evaluate_problems))
     figures: dict[str, float] = {}
     for steps in (None, *settings.evaluate_steps):
@@ -432,7 +407,7 @@ def arness_of(loaded: Loaded, done: list[Completion]) -> dict[str, float]:
 def train(settings: CoupledGrpo) -> Path:
     """Run or continue a training; returns the folder of the finished model."""
     tracking = tracked(settings.trackers, settings.output_dir)
-    accelerator = Accelerator(mixed_precision="no", **tracking)
+    accelerator = start(settings.precision, settings.update.grad_norm, **tracking)
     torch.set_num_threads(settings.threads)
     main = accelerator.is_main_process
     with accelerator.main_process_first():
@@ -445,10 +420,9 @@ def train(settings: CoupledGrpo) -> Path:
         trainer = build(settings, accelerator, run, sandbox)
         with bar("updates", main) as progress:
             learn(trainer, progress)
+    save_trained(trainer.weights, trainer.loaded, finished)
     if main:
-        save(trainer.loaded, finished)
         write_page(run.folder)
-    accelerator.wait_for_everyone()
     accelerator.end_training()
     return finished
 
@@ -475,16 +449,30 @@ def build(settings: CoupledGrpo, accelerator: Accelerator, run: Run, sandbox: Sa
         raise ConfigError(
             f"prompts {settings.prompts}: there are {len(usable)} problems; ask for fewer, or give more"
         )
-    reference = None
-    if settings.update.objective.beta > 0:
-        reference = copy.deepcopy(loaded.denoiser).requires_grad_(False)
+    if settings.lora is not None:
+        add_lora(loaded.denoiser.model, settings.lora, settings.seed)
     if settings.gradient_checkpointing:
         recompute_layers(loaded.denoiser.model)
-    optimizer = settings.optimizer.over(loaded.denoiser.parameters())
-    policy, optimizer = accelerator.prepare(loaded.denoiser, optimizer)
+    policy, optimizer, weights = distribute(
+        accelerator, loaded.denoiser, settings.optimizer, compiled=settings.compile
+    )
+    reference = None
+    if settings.update.objective.beta > 0:
+        base = settings.lora is not None and not settings.reference.every
+        reference = ReferencePolicy(weights, base=base)
     problems = ProblemSet(tuple(usable), found.left_out)
     return Trainer(
-        settings, accelerator, run, loaded, policy, optimizer, reference, problems, sandbox, kept
+        settings,
+        accelerator,
+        run,
+        loaded,
+        policy,
+        weights,
+        optimizer,
+        reference,
+        problems,
+        sandbox,
+        kept,
     )
 
 
@@ -500,14 +488,7 @@ def learn(trainer: Trainer, progress: Progress) -> None:
     task = progress.add_task("", total=settings.updates, completed=place.update, note="")
     for update in range(place.update, settings.updates):
         if place.prepared is None:
-            batch, place.figures = trainer.batch(update)
-            place.prepared = prepare(
-                trainer.loaded.denoiser,
-                batch,
-                settings.update,
-                trainer.sync,
-                trainer.reference,  # type: ignore[arg-type]
-            )
+            place.figures, place.prepared = begin(trainer, update)
         started = time.perf_counter()
         for index in range(place.index, each):
             rate = settings.optimizer.at(update * each + index, settings.updates * each)
@@ -534,9 +515,25 @@ def look(trainer: Trainer, update: int) -> None:
     """Evaluate the policy after so many updates, if that is asked for; log it and draw the run's page."""
     every, last = trainer.settings.evaluate_every, trainer.settings.updates
     wanted = every and (update % every == 0 or update == last)
-    if wanted and trainer.accelerator.is_main_process:
-        trainer.run.log({"step": update, **evaluate(trainer)})
-        write_page(trainer.run.folder)
+    if not wanted:
+        return
+    with trainer.weights.whole() as denoiser:
+        if trainer.accelerator.is_main_process:
+            loaded = replace(trainer.loaded, denoiser=denoiser)
+            trainer.run.log({"step": update, **evaluate(trainer, loaded)})
+            write_page(trainer.run.folder)
+
+
+def begin(trainer: Trainer, update: int) -> tuple[dict[str, float], Prepared]:
+    """An update's rollouts, and what old and reference policy say of them: all that takes whole weights,
+    which are gone again when it returns."""
+    with trainer.weights.whole() as denoiser:
+        loaded = replace(trainer.loaded, denoiser=denoiser)
+        batch, figures = trainer.batch(loaded, update)
+        reference = None if trainer.reference is None else trainer.reference.whole()
+        with trainer.weights.autocast():
+            prepared = prepare(denoiser, batch, trainer.settings.update, trainer.sync, reference)
+    return figures, prepared
 
 
 def one_step(trainer: Trainer, prepared: Prepared, index: int) -> Stepped:
@@ -552,15 +549,11 @@ def one_step(trainer: Trainer, prepared: Prepared, index: int) -> Stepped:
     )
 
 
-@torch.no_grad()
 def synchronise(trainer: Trainer, update: int) -> None:
     """Let the reference follow the policy where the settings say so."""
     chosen, reference = trainer.settings.reference, trainer.reference
-    if reference is None or not chosen.every or (update + 1) % chosen.every:
-        return
-    pairs = zip(reference.parameters(), trainer.loaded.denoiser.parameters(), strict=True)
-    for own, new in pairs:
-        own.lerp_(new, chosen.mix) if chosen.mix < 1 else own.copy_(new)
+    if reference is not None and chosen.every and (update + 1) % chosen.every == 0:
+        reference.follow(chosen.mix)
 
 
 def passes(trainer: Trainer, place: Place) -> dict[str, float]:

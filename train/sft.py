@@ -20,11 +20,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
 
 from diffucode import config as configs
 from diffucode.data import pairs
@@ -36,9 +34,11 @@ from diffucode.errors import ConfigError, PromptError, TaskError
 from diffucode.files import write_atomic
 from diffucode.generate.prompted import speaker_of
 from diffucode.models.build import recompute_layers
-from diffucode.models.load import DTYPES, Loaded, load, save, saved_layout
+from diffucode.models.load import DTYPES, Loaded, load, saved_layout
+from diffucode.models.lora import Lora, add_lora
 from diffucode.models.specials import own_token
 from diffucode.optimizer import Optimizer
+from diffucode.processes import Precision, save_trained, start
 from diffucode.runpage.page import write_page
 from diffucode.runs import command, open_run
 from diffucode.tasks.prompts import Style
@@ -84,11 +84,15 @@ class Sft:
     threads: int = 1
     dtype: str = "float32"
     """Of weights, gradients and the optimiser. In bfloat16 a weight forgets steps below 1/256 of it."""
-    precision: Literal["no", "bf16"] = "no"
-    """What matrices are multiplied in: the weights' dtype, or bfloat16 (autocast)."""
+    precision: Precision = "no"
+    """What matrices are multiplied in: the dtype of the weights, or bfloat16."""
+    lora: Lora | None = None
+    """Train adapters, and keep the weights."""
     saved_as: str | None = None
     """dtype of the finished model. None: that of the weights."""
     gradient_checkpointing: bool = False
+    compile: bool = False
+    """torch.compile the layers."""
     log_every: int = 10
     checkpoint_every: int = 100
     trackers: tuple[Tracker, ...] = ()
@@ -133,6 +137,8 @@ def open_model(settings: Sft, accelerator: Accelerator) -> Loaded:
             "left, which hides nothing and needs no fill; take width=answer and weighting=even"
         )
     saved_layout(loaded)
+    if settings.lora is not None:
+        add_lora(loaded.denoiser.model, settings.lora, settings.seed)
     if settings.gradient_checkpointing:
         recompute_layers(loaded.denoiser.model)
     return loaded
@@ -217,9 +223,8 @@ def batches_of(settings: Sft, data: Packed, ids: Ids) -> AnswerBatches:
 
 def train(settings: Sft) -> Path:
     """Run or continue a training; returns the folder of the finished model."""
-    ddp = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
     tracking = tracked(settings.trackers, settings.output_dir)
-    accelerator = Accelerator(mixed_precision=settings.precision, kwargs_handlers=[ddp], **tracking)
+    accelerator = start(settings.precision, settings.grad_norm, **tracking)
     torch.set_num_threads(settings.threads)
     check_processes(accelerator, settings.batch)
     main = accelerator.is_main_process
@@ -240,14 +245,13 @@ def train(settings: Sft) -> Path:
         settings.grad_norm,
         settings.log_every,
         settings.checkpoint_every,
+        settings.compile,
     )
-    learn(accelerator, run, batches, pace, loaded.denoiser)
+    weights = learn(accelerator, run, batches, pace, loaded.denoiser)
+    layout = saved_layout(loaded)
+    save_trained(weights, loaded, finished, layout=layout, dtype=settings.saved_as)
     if main:
-        if settings.saved_as is not None:
-            loaded.denoiser.to(DTYPES[settings.saved_as])
-        save(loaded, finished, saved_layout(loaded))
         write_page(run.folder)
-    accelerator.wait_for_everyone()
     accelerator.end_training()
     return finished
 

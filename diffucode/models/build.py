@@ -43,6 +43,17 @@ def recompute_layers(model: Any) -> None:
             module._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
 
 
+def compile_layers(model: Any) -> None:
+    """Let torch.compile make one kernel sequence that all layers of a stock model share.
+
+    Layers and not the model: they are compiled once, and the hooks of DDP and FSDP stay between them.
+    """
+    names = set(model._no_split_modules)
+    for module in model.modules():
+        if names & {cls.__name__ for cls in type(module).__mro__}:  # FSDP puts a class before it
+            module.compile()
+
+
 def finish(model: Any, device: torch.device | str) -> Any:
     """Tie the head; recompute what checkpoints do not hold, the float32 rotary frequencies."""
     model.tie_weights()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from launching import die_at, forget, metrics
+from launching import die_at, forget, killed_after, metrics
 from running import ROOT, as_module, python
 from safetensors.torch import load_file
 
@@ -159,19 +159,26 @@ def test_another_number_of_processes_does_not_continue_a_run(tmp_path: Path) -> 
         script.Trainer.restore(trainer)
 
 
-def test_two_processes_are_one(whole: Path, tmp_path: Path, problems: Path) -> None:
+@pytest.mark.parametrize(("launch", "held"), [("ddp", 3), ("fsdp2_cpu", 1)])
+def test_two_processes_are_one(
+    launch: str, held: int, whole: Path, tmp_path: Path, problems: Path
+) -> None:
+    """However many rows are in memory at a time."""
     folder = tmp_path / "two"
     printed, _ = python(
-        *("-m", "accelerate.commands.launch", "--config_file", "configs/accelerate/ddp.yaml"),
+        *("-m", "accelerate.commands.launch", "--config_file", f"configs/accelerate/{launch}.yaml"),
         *(
             "train/coupled_grpo.py",
             "--config",
             "configs/train/coupled_grpo_mini_study.yaml",
             *SMALL,
         ),
-        *(f"output_dir={folder}", f"problems_folder={problems}"),
+        *(f"output_dir={folder}", f"problems_folder={problems}", f"update.rows={held}"),
     )
     assert printed.count("6 problems; left out") == 1, "two processes that know of each other"
+    # FSDP2 alone has pieces to write, a file for each process
+    pieces = folder.glob("checkpoint-2-0/state/pytorch_model_fsdp_0/*.distcp")
+    assert len(list(pieces)) == (2 if launch == "fsdp2_cpu" else 0)
     for one, two in zip(metrics(whole), metrics(folder), strict=True):
         exact = ("reward", "pass_rate", "unique_programs", "length", "zero_variance_groups")
         for name in (*exact, "rollouts", "rollout_positions", "forward_passes"):
@@ -278,6 +285,29 @@ def test_a_sandwich_from_yaml(tmp_path: Path, problems: Path) -> None:
     assert [row["step"] for row in found] == [1, 2]
     assert all(row["ratio_first_deviation"] == 0 for row in found)
     assert any(row["grad_norm"] > 0 and row["ratio_last_deviation"] > 0 for row in found)
+
+
+def test_adapters_are_trained_alone_merged_and_continue_bitwise(
+    tmp_path: Path, problems: Path
+) -> None:
+    asked = ["lora={rank: 2, alpha: 8}", "update.objective.beta=0.05", "seed=1"]
+    script.train(settings(tmp_path / "whole", problems, *asked))
+    forget()
+    killed = settings(tmp_path / "killed", problems, *asked)
+    with killed_after(script.Trainer, "save", lambda _, at: (at.update, at.index) == (1, 1)):
+        script.train(killed)
+    script.train(killed)
+    merged = weights(tmp_path / "whole")
+    for name, value in weights(tmp_path / "killed").items():
+        assert torch.equal(value, merged[name]), name
+    found = metrics(tmp_path / "whole")[-1]
+    assert found["ratio_first_deviation"] == 0 and found["kl"] > 0
+    start = {name: p.detach() for name, p in load("mini").denoiser.model.named_parameters()}
+    moved = {name for name in merged if not torch.equal(merged[name].float(), start[name])}
+    assert moved and all(name.endswith("proj.weight") for name in moved)
+    adapted = load("mini", adapter=tmp_path / "whole" / "adapter").denoiser.model
+    for name, parameter in load(tmp_path / "whole" / "model").denoiser.model.named_parameters():
+        torch.testing.assert_close(parameter, adapted.get_parameter(name), rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize(
