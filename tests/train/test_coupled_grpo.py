@@ -181,8 +181,10 @@ def test_two_processes_are_one(
     assert len(list(pieces)) == (2 if launch == "fsdp2_cpu" else 0)
     for one, two in zip(metrics(whole), metrics(folder), strict=True):
         exact = ("reward", "pass_rate", "unique_programs", "length", "zero_variance_groups")
-        for name in (*exact, "rollouts", "rollout_positions", "forward_passes"):
+        for name in (*exact, "rollouts", "rollout_positions"):
             assert one[name] == two[name], name
+        # a process that has nothing to learn from takes a row along, so that the others can sum
+        assert one["forward_passes"] <= two["forward_passes"]
         for name in ("loss", "grad_norm", "ratio_mean", "entropy"):
             wanted = one[name] and pytest.approx(one[name], rel=1e-3, abs=1e-5)  # null stays null
             assert two[name] == wanted, name
