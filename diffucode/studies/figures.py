@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from diffucode.metrics.crossed import (
     holm,
     mean,
 )
-from diffucode.metrics.gains import FAILURE, Kind, State, gain, state
+from diffucode.metrics.gains import FAILURE, Kind, Moves, State, gain, moves, state
 from diffucode.metrics.passk import pass_at_k
 from diffucode.metrics.vote import majority
 from diffucode.studies.plan import Arm, Study, Voting
@@ -133,6 +134,16 @@ class Found:
             return of
 
         return {kind: self.share(arm.name, part(kind)) for kind in FAILURE}
+
+    def moves(self, arm: Arm, pace: str, kind: Kind) -> Moves:
+        """The shares that a gain is the difference of, means over runs."""
+        before = states(pace)(self.rows[self.study.base_of(arm).name][0])
+        found = []
+        for row in self.rows[arm.name]:
+            after = states(pace)(row)
+            both = [id for id in after if id in before]
+            found.append(moves(kind, [before[id] for id in both], [after[id] for id in both]))
+        return Moves(fmean(one.gained for one in found), fmean(one.lost for one in found))
 
     def drop(self, arm: str, *, relative: bool) -> Crossed | None:
         """pass@1 lost by half of the steps: in points, or as a share of what there was."""

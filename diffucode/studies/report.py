@@ -9,6 +9,7 @@ from statistics import fmean
 from diffucode.measure.card import table
 from diffucode.measure.figures import percent, plain
 from diffucode.metrics.crossed import Crossed
+from diffucode.metrics.gains import FAILURE
 from diffucode.studies import figures
 from diffucode.studies.figures import Found
 from diffucode.studies.jobs import grid_means
@@ -160,9 +161,13 @@ def _gains(found: Found) -> str:
             if any(part is None for part in parts.values()):
                 continue
             whole = found.against(arm.name, found.study.base_of(arm).name, figures.passed(pace))
-            rows.append([f"`{arm.name}`", pace, _percent(whole), *map(_percent, parts.values())])
-    head = ["arm", "pace", "pass@1 minus its base's", "termination", "syntax", "semantics"]
-    return table("What a gain consists of, points", head, rows)
+            cells = [f"`{arm.name}`", pace, _percent(whole)]
+            for kind, part in parts.items():
+                gained, lost = found.moves(arm, pace, kind)
+                cells.append(f"{_percent(part)} (+{100 * gained:.1f} -{100 * lost:.1f})")
+            rows.append(cells)
+    head = ["arm", "pace", "pass@1 minus its base's", *FAILURE]
+    return table("What a gain consists of, points (became right, was right before)", head, rows)
 
 
 def _written(found: Found) -> str:

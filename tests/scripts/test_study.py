@@ -1,22 +1,16 @@
 """The command of studies: its jobs, a report into a document, and what it refuses."""
 
-import importlib.machinery
-import importlib.util
 from pathlib import Path
 
 import pytest
+from running import ROOT, as_module
 
 from diffucode import config
 from diffucode.measure.card import BEGIN, END
 from diffucode.studies.plan import Job, Study
 from diffucode.studies.rows import COLUMNS, Measured, Row
 
-ROOT = Path(__file__).parents[2]
-loader = importlib.machinery.SourceFileLoader("study", str(ROOT / "scripts" / "study"))
-spec = importlib.util.spec_from_loader("study", loader)
-assert spec is not None
-study = importlib.util.module_from_spec(spec)
-loader.exec_module(study)
+study = as_module("scripts/study")
 
 
 def finished(folder: Path, arm: str, seed: int, right: int) -> Row:

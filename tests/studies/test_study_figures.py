@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from running import ROOT
 
 from diffucode import config
+from diffucode.metrics.gains import Moves
 from diffucode.studies.figures import Found, elected, passed
 from diffucode.studies.plan import Study
 from diffucode.studies.plot import draw
 from diffucode.studies.report import report
 from diffucode.studies.rows import COLUMNS, Measured, Row, Votes, read
 
-ROOT = Path(__file__).parents[2]
 MANY = 40
 
 
@@ -87,6 +88,8 @@ def test_parts_of_a_gain_add_up(study: Study) -> None:
         kind: one and one.value for kind, one in found.gains(study.arm("coupled"), "usual").items()
     }
     assert parts == pytest.approx({"termination": -2 / 40, "syntax": 4 / 40, "semantics": 6 / 40})
+    assert found.moves(study.arm("coupled"), "usual", "termination") == Moves(0, 2 / 40)
+    assert found.moves(study.arm("coupled"), "usual", "syntax") == Moves(4 / 40, 0)
     whole = found.against("coupled", "base", passed("usual"))
     assert whole is not None and whole.value == pytest.approx(8 / 40)
     assert whole.runs == 2 and whole.error > 0  # the base has one run, which is not resampled

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from running import ROOT
 from safetensors.torch import load_file, save_file
 from twice import twice
 
@@ -23,7 +24,6 @@ from diffucode.studies.jobs import Workshop, chosen, claimed, costs, not_a_numbe
 from diffucode.studies.plan import Study, grid_jobs, jobs
 from diffucode.studies.report import report
 
-ROOT = Path(__file__).parents[2]
 PLAN = """
 arms:
   - {name: base, role: base, how: {kind: as_it_is, model: mini}}

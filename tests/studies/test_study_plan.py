@@ -1,11 +1,9 @@
 """Plans: the jobs they expand to, the one that is shipped, and what is refused."""
 
-import importlib.util
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+from running import ROOT, as_module
 
 from diffucode import config
 from diffucode.errors import ConfigError
@@ -13,7 +11,6 @@ from diffucode.models.bundled import available
 from diffucode.studies.jobs import command
 from diffucode.studies.plan import AsItIs, Study, Trained, Voting, grid_jobs, jobs, selected
 
-ROOT = Path(__file__).parents[2]
 PLAN = ROOT / "configs/studies/coupled_grpo.yaml"
 CLASSES = {"coupled_grpo": "CoupledGrpo", "own_programs": "OwnPrograms", "sft": "Sft"}
 
@@ -23,17 +20,9 @@ def study() -> Study:
     return config.load(Study, PLAN)
 
 
-def script(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(f"{name}_of_plan", ROOT / "train" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return getattr(module, CLASSES[name])
-
-
 def test_every_arm_of_the_plan_loads_and_every_point_of_the_grid(study: Study) -> None:
     assert study.choices is not None
-    read = {name: script(name) for name in CLASSES}
+    read = {name: getattr(as_module(f"train/{name}.py"), CLASSES[name]) for name in CLASSES}
     names = {info.name for info in available()}
     for arm in study.arms:
         if not isinstance(arm.how, Trained):

@@ -1,14 +1,12 @@
 """A model's own passing programs: the rollouts of reinforcement learning, and data that can be learnt."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
-from accelerate.state import AcceleratorState
+from launching import forget
+from running import ROOT, as_module
 
 from diffucode import config as configs
 from diffucode.errors import TaskError
@@ -20,18 +18,7 @@ from diffucode.rl.own_programs import drawn
 from diffucode.rl.reward_pool import RewardPool
 from diffucode.rl.rollout import roll
 
-ROOT = Path(__file__).parents[2]
-
-
-def load_script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"{name}_of_own", ROOT / "train" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-script: Any = load_script("own_programs")
+script = as_module("train/own_programs.py")
 SMALL = ["updates=2", "source.problems=3", "prompts=2", "rollout.samples=3", "rollout.batch_size=8"]
 
 
@@ -83,25 +70,25 @@ def test_it_goes_on_after_a_kill_draws_what_rl_draws_and_can_be_learnt(
     assert pairs[: log[0]["passed"]] == right
     assert log[0]["rollout_positions"] == sum(one.nfe * len(one.trace.token) for one in rollouts)
 
-    sft: Any = load_script("sft")
-    AcceleratorState._reset_state(reset_partial_state=True)
+    sft = as_module("train/sft.py")
+    forget()
     small = ["steps=1", "batch=4", "rows=4", "log_every=1", "checkpoint_every=1"]
     places = [f"output_dir={tmp_path / 'sft'}", f"source.file={file}"]
     config = configs.load(sft.Sft, ROOT / "configs/train/sft_own_mini.yaml", [*small, *places])
     assert (sft.train(config) / "model.safetensors").exists()
     row = json.loads((tmp_path / "sft/metrics.jsonl").read_text())
     assert row["forward_positions"] > 4 * 64
-    AcceleratorState._reset_state(reset_partial_state=True)
+    forget()
 
 
 def test_the_control_draws_as_the_trained_arm_does() -> None:
     """Every setting that both configs have is the same, but for the folder and the reward's weights."""
-    rl: Any = load_script("coupled_grpo")
+    rl = as_module("train/coupled_grpo.py")
     one = configs.load(script.OwnPrograms, ROOT / "configs/train/own_programs_mini.yaml")
     other = configs.load(rl.CoupledGrpo, ROOT / "configs/train/coupled_grpo_mini_study.yaml")
     for name in ("model", "seed", "updates", "source", "prompts", "rollout"):
         assert getattr(one, name) == getattr(other, name), name
-    sft: Any = load_script("sft")
+    sft = as_module("train/sft.py")
     tuned = configs.load(sft.Sft, ROOT / "configs/train/sft_own_mini.yaml")
     assert tuned.steps == other.updates * other.update.iterations
 
