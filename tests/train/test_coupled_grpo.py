@@ -207,7 +207,7 @@ def test_permuted_rewards_are_logged_as_they_were_earned_and_learnt_otherwise(
         caught: list[Any] = []
 
         def learn(trainer: Any, _: Any) -> None:
-            caught.extend(trainer.batch(0))
+            caught.extend(trainer.batch(trainer.loaded, 0))
             raise Caught
 
         monkeypatch.setattr(script, "learn", learn)
