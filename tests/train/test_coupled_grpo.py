@@ -15,6 +15,7 @@ from diffucode import config as configs
 from diffucode.errors import ConfigError, ResumeError
 from diffucode.generate.settings import GenerateConfig
 from diffucode.models.load import load
+from diffucode.models.lora import adapted
 from diffucode.rl.objective import Totals
 from diffucode.rl.step import Alone, Batch, prepare
 from diffucode.runs import Run
@@ -290,10 +291,20 @@ def test_a_sandwich_from_yaml(tmp_path: Path, problems: Path) -> None:
 
 
 def test_adapters_are_trained_alone_merged_and_continue_bitwise(
-    tmp_path: Path, problems: Path
+    tmp_path: Path, problems: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = ["lora={rank: 2, alpha: 8}", "update.objective.beta=0.05", "seed=1"]
-    script.train(settings(tmp_path / "whole", problems, *asked))
+    switched = []
+
+    def watched(policy: Any, batch: Any, update: Any, sync: Any, reference: Any) -> Any:
+        for model in (policy.model, reference.model):
+            switched.append({layer.disable_adapters for layer in adapted(model).values()})
+        return prepare(policy, batch, update, sync, reference)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(script, "prepare", watched)
+        script.train(settings(tmp_path / "whole", problems, *asked))
+    assert switched == [{False}, {True}] * 2, "the reference is the model without them"
     forget()
     killed = settings(tmp_path / "killed", problems, *asked)
     with killed_after(script.Trainer, "save", lambda _, at: (at.update, at.index) == (1, 1)):
@@ -307,9 +318,9 @@ def test_adapters_are_trained_alone_merged_and_continue_bitwise(
     start = {name: p.detach() for name, p in load("mini").denoiser.model.named_parameters()}
     moved = {name for name in merged if not torch.equal(merged[name].float(), start[name])}
     assert moved and all(name.endswith("proj.weight") for name in moved)
-    adapted = load("mini", adapter=tmp_path / "whole" / "adapter").denoiser.model
+    beside = load("mini", adapter=tmp_path / "whole" / "adapter").denoiser.model
     for name, parameter in load(tmp_path / "whole" / "model").denoiser.model.named_parameters():
-        torch.testing.assert_close(parameter, adapted.get_parameter(name), rtol=1e-6, atol=1e-7)
+        torch.testing.assert_close(parameter, beside.get_parameter(name), rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize(
