@@ -1,4 +1,4 @@
-"""The loop of a training on lists of ``Part``s: what ``train/sft.py`` and ``train/corpus.py`` share.
+"""What training scripts share: a run from its launch to its page, and the loop on lists of ``Part``s.
 
     batches.at(step, rank, world) ──> parts ──forward, backward──> gradients ──clip──> AdamW ──> checkpoint
 
@@ -9,7 +9,9 @@ optimiser.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import torch
@@ -17,13 +19,64 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from diffucode import config as configs
 from diffucode.data.answers import Part
 from diffucode.errors import ConfigError
+from diffucode.models.load import DTYPES
 from diffucode.models.transformer import TransformerDenoiser
 from diffucode.optimizer import Optimizer
-from diffucode.processes import Processes, Weights, distribute
+from diffucode.processes import Precision, Processes, Weights, distribute, start
 from diffucode.protocols import Tree
-from diffucode.runs import Run, bar, checkpoints, new_checkpoint
+from diffucode.runpage.page import write_page
+from diffucode.runs import Run, bar, checkpoints, new_checkpoint, open_run
+from diffucode.trackers import Tracker, follow, tracked
+
+
+class Settings(Protocol):
+    """What every training says of its run."""
+
+    @property
+    def output_dir(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def precision(self) -> Precision: ...
+    @property
+    def trackers(self) -> Sequence[Tracker]: ...
+
+
+def trained(
+    settings: Settings,
+    project: str,
+    job: Callable[[Accelerator, Run], None],
+    *,
+    grad_norm: float,
+    batch: int | None = None,
+) -> Path:
+    """Run or continue a training; returns the folder of the finished model, which ``job`` writes.
+
+    ``job`` is not called for a run that is finished. ``batch``: rows of a step, of which each process needs
+    one. Raises ConfigError for a launch that cannot train as the settings say.
+    """
+    accelerator = start(
+        settings.precision, grad_norm, **tracked(settings.trackers, settings.output_dir)
+    )
+    torch.set_num_threads(settings.threads)
+    if batch is not None:
+        check_processes(accelerator, batch)
+    config = configs.dump(settings)
+    with accelerator.main_process_first():
+        run = open_run(settings.output_dir, config, {"seed": settings.seed})
+    finished = run.folder / "model"
+    if finished.exists():
+        return finished
+    job(accelerator, follow(run, accelerator, settings.trackers, project, config))
+    if accelerator.is_main_process:
+        write_page(run.folder)
+    accelerator.end_training()
+    return finished
 
 
 class Batches(Protocol):
@@ -80,6 +133,17 @@ def check_processes(accelerator: Accelerator, batch: int) -> None:
         raise ConfigError(
             f"batch {batch}: less than a row for each of {accelerator.num_processes} processes"
         )
+
+
+def check_written(log_every: int, checkpoint_every: int, saved_as: str | None) -> None:
+    """Raises ConfigError for a log that would depend on where a run was killed, or an unknown dtype."""
+    if checkpoint_every % log_every:
+        raise ConfigError(
+            f"checkpoint_every {checkpoint_every} is no multiple of log_every {log_every}: a resumed run "
+            "would log means over other steps"
+        )
+    if saved_as is not None and saved_as not in DTYPES:
+        raise ConfigError(f"saved_as {saved_as!r}: expected one of {', '.join(DTYPES)}")
 
 
 def save_checkpoint(accelerator: Accelerator, run: Run, step: int) -> None:

@@ -23,6 +23,13 @@ def as_module(path: str) -> Any:
     return module
 
 
+def forget() -> None:
+    """accelerate keeps its state in class attributes."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
 def python(*arguments: object, code: int = 0, timeout: float = 280) -> tuple[str, str]:
     """What a Python process prints to standard output and error; it must end with this status."""
     done = subprocess.run(

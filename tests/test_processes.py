@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator, DistributedType
-from accelerate.state import AcceleratorState
+from running import forget
 from torch import nn
 
 from diffucode.decoding.canvas import Canvas
@@ -27,9 +27,9 @@ from diffucode.rl.reference import ReferencePolicy
 def fresh_state() -> Iterator[None]:
     """accelerate keeps its state in class attributes, and FSDP's plugin writes to the environment."""
     before = dict(os.environ)
-    AcceleratorState._reset_state(reset_partial_state=True)
+    forget()
     yield
-    AcceleratorState._reset_state(reset_partial_state=True)
+    forget()
     for name in os.environ.keys() - before.keys():
         del os.environ[name]
 

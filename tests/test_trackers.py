@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from accelerate import Accelerator, tracking
-from accelerate.state import AcceleratorState
 from accelerate.utils import LoggerType
+from running import forget
 from tensorboardX.proto.event_pb2 import Event
 
 from diffucode import config as configs
@@ -26,9 +26,9 @@ CONFIG = {"steps": 4, "update": {"kind": "grpo", "eps": [0.1, 0.2]}, "system": N
 @pytest.fixture(autouse=True)
 def fresh_state() -> Iterator[None]:
     """accelerate keeps its state in class attributes."""
-    AcceleratorState._reset_state(reset_partial_state=True)
+    forget()
     yield
-    AcceleratorState._reset_state(reset_partial_state=True)
+    forget()
 
 
 def start(folder: Path, *names: Tracker) -> tuple[Run, Accelerator]:
@@ -80,7 +80,7 @@ def test_a_run_that_goes_on_repeats_nothing(tmp_path: Path) -> None:
         run.log({"step": step, "loss": float(step)})
     run.log({"step": 3, "dev_pass": 0.5})
     accelerator.end_training()  # killed some time after that
-    AcceleratorState._reset_state(reset_partial_state=True)
+    forget()
     run, accelerator = start(folder, "tensorboard")
     run.rewind(1)  # its checkpoint
     for step in (2, 3, 4):
@@ -129,7 +129,7 @@ def test_the_others_continue_the_run_by_its_name(
     folder = tmp_path / "mine"
     run, _ = start(folder, name)
     run.log({"step": 1, "loss": 0.5, "kl": None})
-    AcceleratorState._reset_state(reset_partial_state=True)
+    forget()
     run, accelerator = start(folder, name)
     run.rewind(0)
     run.log({"step": 1, "loss": 0.5, "kl": None})
@@ -142,7 +142,7 @@ def test_the_others_continue_the_run_by_its_name(
     if name == "wandb":
         assert first["id"] and first["dir"] == str(folder)
         assert module.settings["update.kind"] == "grpo"
-    AcceleratorState._reset_state(reset_partial_state=True)
+    forget()
     start(tmp_path / "again" / "mine", name)
     assert module.inits[2]["name"] != first["name"], "another run of that name is another run"
 

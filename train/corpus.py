@@ -23,11 +23,13 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 
 from diffucode import config as configs
 from diffucode.data.answers import Normaliser
@@ -37,13 +39,12 @@ from diffucode.errors import ConfigError, DiffucodeError
 from diffucode.models.adapt import adapt
 from diffucode.models.build import recompute_layers
 from diffucode.models.families.spec import Usual
-from diffucode.models.load import DTYPES, Loaded, load, saved_layout
+from diffucode.models.load import Loaded, load, saved_layout
 from diffucode.optimizer import Optimizer
-from diffucode.processes import Precision, save_trained, start
-from diffucode.runpage.page import write_page
-from diffucode.runs import bar, open_run
-from diffucode.trackers import Tracker, follow, tracked
-from diffucode.training import Pace, check_processes, learn
+from diffucode.processes import Precision, save_trained
+from diffucode.runs import Run, bar
+from diffucode.trackers import Tracker
+from diffucode.training import Pace, check_written, learn, trained
 
 
 @dataclass(frozen=True)
@@ -114,13 +115,7 @@ class CorpusTraining:
                 raise ConfigError(f"{name} {value}: expected a share from 0 to 1")
         if not self.grad_norm > 0:
             raise ConfigError(f"grad_norm {self.grad_norm}: expected a norm over 0")
-        if self.checkpoint_every % self.log_every:
-            raise ConfigError(
-                f"checkpoint_every {self.checkpoint_every} is no multiple of log_every "
-                f"{self.log_every}: a resumed run would log means over other steps"
-            )
-        if self.saved_as is not None and self.saved_as not in DTYPES:
-            raise ConfigError(f"saved_as {self.saved_as!r}: expected one of {', '.join(DTYPES)}")
+        check_written(self.log_every, self.checkpoint_every, self.saved_as)
 
 
 # --- the model ---------------------------------------------------------------------------------
@@ -128,8 +123,6 @@ class CorpusTraining:
 
 def open_model(settings: CorpusTraining, device: torch.device) -> Loaded:
     """The model to train. Raises ConfigError for settings that it cannot follow."""
-    # of several processes on a CPU: cpu:0, which safetensors does not know
-    device = torch.device("cpu") if device.type == "cpu" else device
     loaded = load(settings.model, device=device, dtype=settings.dtype)
     if settings.length > loaded.limit:
         raise ConfigError(
@@ -225,20 +218,17 @@ def tokens_folder(settings: CorpusTraining) -> Path:
 
 def train(settings: CorpusTraining) -> Path:
     """Run or continue a training; returns the folder of the finished model."""
-    tracking = tracked(settings.trackers, settings.output_dir)
-    accelerator = start(settings.precision, settings.grad_norm, **tracking)
-    torch.set_num_threads(settings.threads)
-    check_processes(accelerator, settings.batch)
-    main = accelerator.is_main_process
-    with accelerator.main_process_first():
-        run = open_run(settings.output_dir, configs.dump(settings), {"seed": settings.seed})
-    finished = run.folder / "model"
-    if finished.exists():
-        return finished
-    run = follow(run, accelerator, settings.trackers, "corpus", configs.dump(settings))
+    job = partial(fit, settings)
+    return trained(settings, "corpus", job, grad_norm=settings.grad_norm, batch=settings.batch)
+
+
+def fit(settings: CorpusTraining, accelerator: Accelerator, run: Run) -> None:
+    """All of a run between its folder and its page."""
     loaded = open_model(settings, accelerator.device)
     with accelerator.main_process_first():
-        corpora = prepare_data(settings, loaded, tokens_folder(settings), main)
+        corpora = prepare_data(
+            settings, loaded, tokens_folder(settings), accelerator.is_main_process
+        )
     batches = batches_of(settings, loaded, corpora)
     pace = Pace(
         settings.steps,
@@ -249,11 +239,8 @@ def train(settings: CorpusTraining) -> Path:
     )
     weights = learn(accelerator, run, batches, pace, loaded.denoiser)
     layout = saved_layout(loaded)
+    finished = run.folder / "model"
     save_trained(weights, loaded, finished, layout=layout, dtype=settings.saved_as)
-    if main:
-        write_page(run.folder)
-    accelerator.end_training()
-    return finished
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,6 @@ from accelerate.utils import gather_object
 from rich.progress import Progress
 from torch import nn
 
-from diffucode import config as configs
 from diffucode.decoding.trace import Trace
 from diffucode.errors import ConfigError, ResumeError
 from diffucode.execution.sandbox import Sandbox
@@ -41,7 +41,7 @@ from diffucode.models.build import recompute_layers
 from diffucode.models.load import Loaded, load
 from diffucode.models.lora import Lora, add_lora
 from diffucode.optimizer import Optimizer
-from diffucode.processes import Precision, Processes, Weights, distribute, save_trained, start
+from diffucode.processes import Precision, Processes, Weights, distribute, save_trained
 from diffucode.rl import graded
 from diffucode.rl.advantage import AdvantageRule, GroupAdvantage, permuted
 from diffucode.rl.graded import Minicode, ProblemSet, Source
@@ -53,11 +53,12 @@ from diffucode.rl.rewards import Reward, means
 from diffucode.rl.rollout import Rollout, fitting, roll
 from diffucode.rl.step import Batch, Prepared, Stepped, Update, iterate, prepare, without_flat
 from diffucode.runpage.page import write_page
-from diffucode.runs import Run, bar, checkpoints, command, new_checkpoint, open_run
+from diffucode.runs import Run, bar, checkpoints, command, new_checkpoint
 from diffucode.sampling.temperature import HapoAdaptive, HapoStats
 from diffucode.sampling.truncation import Truncation
 from diffucode.tasks.syntax import canonical
-from diffucode.trackers import Tracker, follow, tracked
+from diffucode.trackers import Tracker
+from diffucode.training import trained
 
 UNTOUCHED = GenerateConfig()
 
@@ -406,25 +407,17 @@ def arness_of(loaded: Loaded, done: list[Completion]) -> dict[str, float]:
 
 def train(settings: CoupledGrpo) -> Path:
     """Run or continue a training; returns the folder of the finished model."""
-    tracking = tracked(settings.trackers, settings.output_dir)
-    accelerator = start(settings.precision, settings.update.grad_norm, **tracking)
-    torch.set_num_threads(settings.threads)
-    main = accelerator.is_main_process
-    with accelerator.main_process_first():
-        run = open_run(settings.output_dir, configs.dump(settings), {"seed": settings.seed})
-    finished = run.folder / "model"
-    if finished.exists():
-        return finished
-    run = follow(run, accelerator, settings.trackers, "coupled_grpo", configs.dump(settings))
+    job = partial(fit, settings)
+    return trained(settings, "coupled_grpo", job, grad_norm=settings.update.grad_norm)
+
+
+def fit(settings: CoupledGrpo, accelerator: Accelerator, run: Run) -> None:
+    """All of a run between its folder and its page."""
     with Sandbox(tier="strongest") as sandbox:
         trainer = build(settings, accelerator, run, sandbox)
-        with bar("updates", main) as progress:
+        with bar("updates", accelerator.is_main_process) as progress:
             learn(trainer, progress)
-    save_trained(trainer.weights, trainer.loaded, finished)
-    if main:
-        write_page(run.folder)
-    accelerator.end_training()
-    return finished
+    save_trained(trainer.weights, trainer.loaded, run.folder / "model")
 
 
 def build(settings: CoupledGrpo, accelerator: Accelerator, run: Run, sandbox: Sandbox) -> Trainer:

@@ -19,12 +19,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-import torch
 from accelerate import Accelerator
 
-from diffucode import config as configs
 from diffucode.data import pairs
 from diffucode.data.answers import AnswerBatches, Ids, Normaliser, Width, room
 from diffucode.data.batches import Weighting
@@ -34,16 +33,15 @@ from diffucode.errors import ConfigError, PromptError, TaskError
 from diffucode.files import write_atomic
 from diffucode.generate.prompted import speaker_of
 from diffucode.models.build import recompute_layers
-from diffucode.models.load import DTYPES, Loaded, load, saved_layout
+from diffucode.models.load import Loaded, load, saved_layout
 from diffucode.models.lora import Lora, add_lora
 from diffucode.models.specials import own_token
 from diffucode.optimizer import Optimizer
-from diffucode.processes import Precision, save_trained, start
-from diffucode.runpage.page import write_page
-from diffucode.runs import command, open_run
+from diffucode.processes import Precision, save_trained
+from diffucode.runs import Run, command
 from diffucode.tasks.prompts import Style
-from diffucode.trackers import Tracker, follow, tracked
-from diffucode.training import Pace, check_processes, learn
+from diffucode.trackers import Tracker
+from diffucode.training import Pace, check_written, learn, trained
 
 
 @dataclass(frozen=True)
@@ -110,13 +108,7 @@ class Sft:
                 f"least_time {self.least_time}, grad_norm {self.grad_norm}: expected a time from 0 to 1 "
                 "and a norm over 0"
             )
-        if self.checkpoint_every % self.log_every:
-            raise ConfigError(
-                f"checkpoint_every {self.checkpoint_every} is no multiple of log_every "
-                f"{self.log_every}: a resumed run would log means over other steps"
-            )
-        if self.saved_as is not None and self.saved_as not in DTYPES:
-            raise ConfigError(f"saved_as {self.saved_as!r}: expected one of {', '.join(DTYPES)}")
+        check_written(self.log_every, self.checkpoint_every, self.saved_as)
 
 
 # --- the model ---------------------------------------------------------------------------------
@@ -223,21 +215,16 @@ def batches_of(settings: Sft, data: Packed, ids: Ids) -> AnswerBatches:
 
 def train(settings: Sft) -> Path:
     """Run or continue a training; returns the folder of the finished model."""
-    tracking = tracked(settings.trackers, settings.output_dir)
-    accelerator = start(settings.precision, settings.grad_norm, **tracking)
-    torch.set_num_threads(settings.threads)
-    check_processes(accelerator, settings.batch)
-    main = accelerator.is_main_process
-    with accelerator.main_process_first():
-        run = open_run(settings.output_dir, configs.dump(settings), {"seed": settings.seed})
-    finished = run.folder / "model"
-    if finished.exists():
-        return finished
-    run = follow(run, accelerator, settings.trackers, "sft", configs.dump(settings))
+    job = partial(fit, settings)
+    return trained(settings, "sft", job, grad_norm=settings.grad_norm, batch=settings.batch)
+
+
+def fit(settings: Sft, accelerator: Accelerator, run: Run) -> None:
+    """All of a run between its folder and its page."""
     loaded = open_model(settings, accelerator)
     ids = special_ids(settings, loaded)
     with accelerator.main_process_first():
-        data = prepare_data(settings, loaded, ids, run.folder, main)
+        data = prepare_data(settings, loaded, ids, run.folder, accelerator.is_main_process)
     batches = batches_of(settings, data, ids)
     pace = Pace(
         settings.steps or settings.epochs * batches.per_epoch,
@@ -249,11 +236,8 @@ def train(settings: Sft) -> Path:
     )
     weights = learn(accelerator, run, batches, pace, loaded.denoiser)
     layout = saved_layout(loaded)
+    finished = run.folder / "model"
     save_trained(weights, loaded, finished, layout=layout, dtype=settings.saved_as)
-    if main:
-        write_page(run.folder)
-    accelerator.end_training()
-    return finished
 
 
 if __name__ == "__main__":

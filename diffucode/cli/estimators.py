@@ -6,8 +6,7 @@ import json as jsonlib
 import math
 import sys
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,7 +15,6 @@ from diffucode.cli.options import Json, PromptsFile
 from diffucode.errors import ConfigError, PromptError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
     from rich.table import Table
 
     from diffucode.generate.prompted import Prompt
@@ -67,11 +65,12 @@ def estimators(
 
     from diffucode.generate.model import open_model
     from diffucode.generate.settings import GenerateConfig
+    from diffucode.progress import Bars
     from diffucode.rl.compare import Settings, compare, sample
 
     settings = Settings(draws, gradient_draws, seed)
     loaded, _ = open_model(GenerateConfig(model=model))
-    with Bars() as bars:
+    with Bars(watched=True) as bars:
         bars("completions", 0, 1)
         asked = _dev(problems or PROBLEMS, seed) if named is None else named
         traces = sample(loaded, asked, settings)
@@ -97,39 +96,6 @@ def _dev(count: int, seed: int) -> list[Prompt]:
 def _check_plot(path: Path) -> None:
     if path.suffix.lower() != ".png" or not path.parent.is_dir():
         raise ConfigError(f"--plot {path}: expected a .png file in a folder that exists")
-
-
-class Bars:
-    """Progress on stderr, one title after the other; nothing where nobody watches."""
-
-    def __init__(self) -> None:
-        self._bar: Progress | None = None
-        self._tasks: dict[str, TaskID] = {}
-
-    def __call__(self, title: str, done: int, total: int) -> None:
-        if self._bar is not None:
-            if title not in self._tasks:
-                self._tasks[title] = self._bar.add_task(title, total=total)
-            self._bar.update(self._tasks[title], completed=done)
-
-    def __enter__(self) -> Self:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-        columns = (TextColumn("{task.description:11}"), BarColumn(), MofNCompleteColumn())
-        console = Console(stderr=True)
-        self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
 
 
 # --- the table ---------------------------------------------------------------------------------

@@ -6,5 +6,5 @@ judged      programs to outcomes, in the sandbox       answers     programs that
 entropy     how sure a model is along an answer        pick        which checkpoints are shipped
 card        figures to the tables of docs/models.md    shipping    models into the package
 targets     what was asked of the bundled models       figures     an estimate as text
-progress    how a caller is told how far it is         vote        the majority of samples, by what they do
+vote        the majority of samples, by what they do
 """

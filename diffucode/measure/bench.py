@@ -25,12 +25,12 @@ from diffucode.generate.stream import Completion
 from diffucode.measure.entropy import fork_of
 from diffucode.measure.judged import judge
 from diffucode.measure.problems import Known, Problems, ids
-from diffucode.measure.progress import Progress, silent
 from diffucode.measure.samples import complete, programs, written
 from diffucode.measure.settings import Settings
 from diffucode.metrics.forks import Fork, contrast
 from diffucode.metrics.outcomes import Figures, Outcome, grouped, sampled, solved
 from diffucode.models.load import Loaded, load
+from diffucode.progress import Progress, silent
 
 CAPACITY = 64
 """Rows of a batch. It changes no result."""

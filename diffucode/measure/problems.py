@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from diffucode.execution.values import Undecodable, decode, encode
 from diffucode.files import write_atomic
-from diffucode.measure.progress import Progress, silent
+from diffucode.progress import Progress, silent
 from diffucode.tasks import minicode
 from diffucode.tasks.problem import Case, Problem, Reference, Tests
 from diffucode.tasks.syntax import canonical

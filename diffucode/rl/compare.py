@@ -36,6 +36,7 @@ from diffucode.generate.settings import GenerateConfig
 from diffucode.generate.stream import stream
 from diffucode.metrics.jackknife import jackknife
 from diffucode.metrics.passk import Estimate, bootstrap, clustered
+from diffucode.progress import Progress, silent
 from diffucode.protocols import Denoiser
 from diffucode.rl.likelihood import Completed, complete, sandwiched, score
 from diffucode.rl.masking import (
@@ -59,8 +60,6 @@ if TYPE_CHECKING:
     from diffucode.models.load import Loaded
 
 Floats = NDArray[np.float64]
-Progress = Callable[[str, int, int], None]
-"""``progress(title, done, total)``; the last call of a title has done == total."""
 
 ESTIMATORS: Mapping[str, Estimator] = MappingProxyType(
     {
@@ -86,10 +85,6 @@ SURE = 0.99
 """Confidence of the intervals of biases: of ten unbiased estimators one in ten tables shows one biased."""
 PIECE = 1 << 22
 """Parameters whose inner products are taken at a time."""
-
-
-def silent(title: str, done: int, total: int) -> None:
-    """Tells nobody."""
 
 
 @dataclass(frozen=True)

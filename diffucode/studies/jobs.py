@@ -29,8 +29,8 @@ from diffucode.errors import ConfigError, JobError, ModelOutputError
 from diffucode.execution.sandbox import Sandbox
 from diffucode.files import read_jsonl
 from diffucode.measure.problems import Problems, ids
-from diffucode.measure.progress import Progress, silent
 from diffucode.models.load import find, load
+from diffucode.progress import Progress, silent
 from diffucode.runs import open_run
 from diffucode.studies import rows as rows_of
 from diffucode.studies.measured import chosen_on, open_bench, tested

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from diffucode.execution.sandbox import Sandbox
 from diffucode.measure.bench import AR, Bench, Pace
-from diffucode.measure.progress import Progress
 from diffucode.measure.settings import Settings
+from diffucode.progress import Progress
 from diffucode.studies.plan import Evaluation, pace_name
 from diffucode.studies.rows import Measured, columns
 

@@ -12,10 +12,10 @@ from diffucode.files import append_jsonl, read_jsonl
 from diffucode.generate.settings import GenerateConfig
 from diffucode.measure.judged import Verdict, verdicts_of
 from diffucode.measure.problems import Known
-from diffucode.measure.progress import Progress
 from diffucode.measure.samples import complete, programs
 from diffucode.measure.vote import behaviours
 from diffucode.models.load import Loaded
+from diffucode.progress import Progress
 from diffucode.studies.rows import Votes
 
 CHUNK = 16

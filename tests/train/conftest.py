@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from launching import forget
+from running import forget
 
 
 @pytest.fixture(autouse=True)

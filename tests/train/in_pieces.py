@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
@@ -42,10 +41,10 @@ def killing(*arguments: Any) -> None:
 
 
 def train(name: str, *overrides: str, kill: bool = False) -> None:
-    from running import as_module
+    from running import as_module, forget
 
     script = as_module("train/sft.py")
-    AcceleratorState._reset_state(reset_partial_state=True)
+    forget()
     given = [f"output_dir={FOLDER / name}", *overrides]
     training.save_checkpoint = killing if kill else save_checkpoint
     with suppress(Killed):

@@ -16,13 +16,7 @@ from typing import Any
 
 import pytest
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from running import as_module
-
-
-def forget() -> None:
-    """accelerate keeps its state in class attributes."""
-    AcceleratorState._reset_state(reset_partial_state=True)
+from running import as_module, forget
 
 
 class Killed(BaseException):

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from launching import forget, killed_after
-from running import as_module
+from launching import killed_after
+from running import as_module, forget
 from safetensors.torch import load_file
 from torch import Tensor
 

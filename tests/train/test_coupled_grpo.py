@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from launching import die_at, forget, killed_after, metrics
-from running import ROOT, as_module, python
+from launching import die_at, killed_after, metrics
+from running import ROOT, as_module, forget, python
 from safetensors.torch import load_file
 
 from diffucode import config as configs

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from launching import forget, metrics
-from running import as_module, python
+from launching import metrics
+from running import as_module, forget, python
 from safetensors.torch import load_file
 
 from diffucode import config as configs

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from launching import forget
-from running import ROOT, as_module
+from running import ROOT, as_module, forget
 
 from diffucode import config as configs
 from diffucode.errors import TaskError

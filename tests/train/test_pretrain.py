@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from launching import die_at, forget, in_two_processes, killed_after
-from running import ROOT, as_module
+from launching import die_at, in_two_processes, killed_after
+from running import ROOT, as_module, forget
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 from accelerate import tracking
-from launching import forget, in_two_processes, killed_after, metrics
-from running import ROOT, as_module
+from launching import in_two_processes, killed_after, metrics
+from running import ROOT, as_module, forget
 from safetensors.torch import load_file
 from torch import Tensor
 

@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
-from launching import forget, metrics
-from running import ROOT, as_module
+from launching import metrics
+from running import ROOT, as_module, forget
 from typer.testing import CliRunner
 
 from diffucode import config

@@ -1,4 +1,4 @@
-"""How far a long measurement is: told to a function that the caller brings."""
+"""How far a long job is: told to a function that the caller brings."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ def silent(title: str, done: int, total: int) -> None:
 
 
 class Bars:
-    """Progress bars on stderr, one title after the other: a ``Progress``, and a context manager."""
+    """Progress bars on stderr, one title after the other: a ``Progress``, and a context manager.
 
-    def __init__(self) -> None:
+    ``watched``: only where somebody looks, at a terminal.
+    """
+
+    def __init__(self, *, watched: bool = False) -> None:
+        self._watched = watched
         self._title = ""
         self._bar: rich.progress.Progress | None = None
         self._task = rich.progress.TaskID(0)
@@ -35,7 +39,9 @@ class Bars:
                 rich.progress.MofNCompleteColumn(),
                 rich.progress.TimeRemainingColumn(),
             )
-            self._bar = rich.progress.Progress(*columns, console=Console(stderr=True))
+            console = Console(stderr=True)
+            hidden = self._watched and not console.is_terminal
+            self._bar = rich.progress.Progress(*columns, console=console, disable=hidden)
             self._title, self._task = title, self._bar.add_task(title, total=total)
             self._bar.start()
         self._bar.update(self._task, completed=done)
