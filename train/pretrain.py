@@ -36,6 +36,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from transformers.utils import logging
 
@@ -45,9 +46,9 @@ from diffucode.data.batches import (
     Batches,
     Objective,
     SpecialIds,
+    Steps,
     Weighting,
     annealed,
-    padded,
 )
 from diffucode.data.packed import Example, Packed, pack
 from diffucode.data.tokenizer import train_tokenizer
@@ -133,6 +134,8 @@ class Pretrain:
     threads: int = 1
     processes: int = 2
     """That make the examples."""
+    loaders: int = 0
+    """Processes that make batches ahead, for a GPU that would wait for them. 0: they are made in turn."""
     log_every: int = 20
     checkpoint_every: int = 200
     evaluate_every: int = 0
@@ -229,6 +232,22 @@ def batches_of(settings: Pretrain, data: Packed, tokenizer: PreTrainedTokenizerF
         full_canvas=settings.full_canvas,
         frontier=settings.frontier,
         seed=settings.seed,
+    )
+
+
+def upcoming(
+    settings: Pretrain, batches: Batches, done: int, accelerator: Accelerator
+) -> Iterable[list[Batch]]:
+    """The batches of the steps that are left."""
+    return DataLoader(
+        Steps(batches, accelerator.process_index, accelerator.num_processes),
+        batch_size=None,
+        sampler=range(done, settings.steps),
+        num_workers=settings.loaders,
+        collate_fn=list,  # they are tensors already
+        pin_memory=accelerator.device.type == "cuda",
+        multiprocessing_context="spawn" if settings.loaders else None,
+        generator=torch.Generator(),  # of the seeds of workers, which draw nothing
     )
 
 
@@ -424,7 +443,6 @@ def train(settings: Pretrain) -> Path:
     logging.disable_progress_bar()  # of every saved model
     accelerator = Accelerator(mixed_precision="no", **tracked(settings.trackers, settings.run))
     torch.set_num_threads(settings.threads)
-    rank, world = accelerator.process_index, accelerator.num_processes
     main = accelerator.is_main_process
     with accelerator.main_process_first():
         run = open_run(settings.run, configs.dump(settings), {"seed": settings.seed})
@@ -445,8 +463,9 @@ def train(settings: Pretrain) -> Path:
     total = torch.zeros((), device=accelerator.device)
     with bar(settings.objective, main) as progress:
         task = progress.add_task("", total=settings.steps, completed=done, note="")
-        for step in range(done, settings.steps):
-            parts, rate = batches.at(step, rank, world), rate_at(settings, step)
+        ahead = upcoming(settings, batches, done, accelerator)
+        for step, parts in enumerate(ahead, done):
+            rate = rate_at(settings, step)
             total += backward(accelerator, loss_of, parts, visible(settings, step))
             accelerator.clip_grad_norm_(model.parameters(), 1.0)
             peaks = (settings.muon_rate, settings.adam_rate)
@@ -485,7 +504,7 @@ def backward(
     for part in parts:
         # Processes exchange gradients once a step, in the last backward pass.
         with nullcontext() if part is parts[-1] else accelerator.no_sync(loss_of):
-            loss = loss_of(Batch._make(x.to(device) for x in padded(part)), see_LL)
+            loss = loss_of(Batch._make(x.to(device, non_blocking=True) for x in part), see_LL)
             # DDP averages gradients over processes; the weights already sum over all of them.
             accelerator.backward(loss * accelerator.num_processes)
         total += loss.detach()

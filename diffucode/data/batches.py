@@ -14,13 +14,13 @@ A row of a batch, and what the objectives ask of it (p prompt, a answer, e end o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import Dataset
 
 from diffucode.data.packed import Packed
 from diffucode.errors import ConfigError
@@ -96,7 +96,7 @@ class Batches:
         self.batch, self.rows, self.full_canvas = batch, rows, full_canvas
         self.frontier, self.seed = frontier, seed
         self.per_epoch = len(data) // batch
-        self._epoch = lru_cache(maxsize=2)(self._draw_epoch)
+        self._epochs: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def at(self, step: int, rank: int = 0, world: int = 1) -> list[Batch]:
         """The rows rank, rank + world, ... of the step; weights are of the whole batch."""
@@ -144,6 +144,13 @@ class Batches:
         weight_B = 1 / (self.batch * time_B * width_B)
         return hide_BC, np.broadcast_to(weight_B[:, None], hide_BC.shape)
 
+    def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """``_draw_epoch``, kept for the steps of this epoch and the next."""
+        if epoch not in self._epochs:
+            self._epochs = {e: drawn for e, drawn in self._epochs.items() if e == epoch - 1}
+            self._epochs[epoch] = self._draw_epoch(epoch)
+        return self._epochs[epoch]
+
     def _draw_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Canvas widths ``[n]``, and the examples in the order of the epoch ``[steps, batch]``."""
         data = self.data
@@ -152,6 +159,16 @@ class Batches:
         width_n = np.where(rng.random(len(data)) < self.full_canvas, data.canvas_n, width_n)
         total_n = data.prompt_n + (data.answer_n if self.objective == "ar" else width_n)
         return width_n, epoch_order(rng, total_n, self.batch)
+
+
+class Steps(Dataset[list[Batch]]):
+    """A process' rows of each step's batch, by its number: what torch's data loader can make ahead."""
+
+    def __init__(self, batches: Batches, rank: int, world: int) -> None:
+        self.batches, self.rank, self.world = batches, rank, world
+
+    def __getitem__(self, step: int) -> list[Batch]:
+        return [padded(part) for part in self.batches.at(step, self.rank, self.world)]
 
 
 def epoch_order(rng: np.random.Generator, length_n: np.ndarray, batch: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import diffucode
+from diffucode.data.batches import padded
 from diffucode.errors import ConfigError, ResumeError
 from diffucode.measure import greedy
 from diffucode.measure.problems import Known
@@ -93,6 +95,23 @@ def test_the_loss_by_hand(tmp_path: Path, objective: str, ar: str) -> None:
                 expected -= float(weight * logits_LV[col].log_softmax(-1)[target])
     assert loss == pytest.approx(expected, rel=1e-5)
     assert 0.5 * math.log(400) < expected < 2.5 * math.log(400)
+
+
+def test_batches_made_ahead_are_those_made_in_turn(tmp_path: Path) -> None:
+    """By other processes, from the step where a run goes on, across the end of an epoch."""
+    chosen = settings(tmp_path)
+    batches, _, _ = pieces(chosen, tmp_path)
+    alone = SimpleNamespace(process_index=0, num_processes=1, device=torch.device("cpu"))
+    steps = range(2, 2 + 2 * batches.per_epoch)
+    made = [
+        list(script.upcoming(replace(chosen, steps=steps.stop, loaders=n), batches, 2, alone))
+        for n in (0, 1)
+    ]
+    for step, here, there in zip(steps, *made, strict=True):
+        assert len(here) == len(there) == len(batches.at(step)) == 2
+        for one, other, part in zip(here, there, batches.at(step), strict=True):
+            assert all(map(torch.equal, one, other))
+            assert all(map(torch.equal, one, padded(part)))
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
