@@ -27,6 +27,7 @@ from typing import ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from diffucode.decoding.canvas import Canvas
@@ -491,16 +492,19 @@ class Traced:
     """Along the recorded steps of a decoder: a view hides what its step found open, and scores what it wrote.
 
     ``merge`` steps share a view, which scores all that they wrote from before the first of them; with
-    ``samples`` only so many of a row's G views are scored, evenly spread from a random start, each
-    weighing G/samples. At most the row's steps over ``merge`` passes, or ``samples``. Expectation: at
-    ``merge`` 1 the log-probability of the tokens given the order in which they were written, exactly (every
-    view is scored, or each with the same probability); the probability of the order itself is not in it
+    ``samples`` only so many of a row's G views are scored, weighing one over the chance that they are: with
+    ``draw`` ``evenly`` that is samples/G for all, with ``doubt`` it grows with the improbability of what the
+    step wrote, as a token of probability 1 has no gradient. At most the row's steps over ``merge`` passes, or
+    ``samples``. Expectation: at ``merge`` 1 the log-probability of the tokens given the order in
+    which they were written, exactly; the probability of the order itself is not in it
     (``Trace.order_logprob`` is). Merging leaves out what the merged steps told each other. Source: TraceRL
-    (shrink), d2 (StepMerge), AGRPO (sampled steps).
+    (shrink), d2 (StepMerge), AGRPO (sampled steps); ``doubt`` is ours, systematic sampling with unequal
+    probabilities (Madow 1949).
     """
 
     merge: int = 1
     samples: int | None = None
+    draw: Literal["evenly", "doubt"] = "evenly"
     kind: Literal["trace"] = "trace"
     prompt_noise: ClassVar[float] = 0.0
 
@@ -509,8 +513,13 @@ class Traced:
         if self.samples is not None:
             _at_least_one(self, "samples")
 
-    def views(self, step_BL: Tensor, scored_BL: Tensor, chance: Chance) -> Cover:
-        """Views over the columns of the canvas, ``[K, B, L]``; ``step_BL`` is the trace's (-1: given)."""
+    def views(
+        self, step_BL: Tensor, scored_BL: Tensor, chance: Chance, logprob_BL: Tensor | None = None
+    ) -> Cover:
+        """Views over the columns of the canvas, ``[K, B, L]``.
+
+        ``step_BL`` is the trace's (-1: given), ``logprob_BL`` what tokens were drawn with, for ``doubt``.
+        """
         group_BL = torch.where(step_BL < 0, -1, step_BL // self.merge)
         never_BL = scored_BL & (step_BL < 0)
         if bool(never_BL.any()):
@@ -518,26 +527,53 @@ class Traced:
             raise PlanError(
                 f"row {row}, column {col} is scored, but its trace says that no step wrote it"
             )
-        groups: list[list[tuple[int, float]]] = [
-            self._chosen(sorted(set(group_BL[b][scored_BL[b]].tolist())), float(chance.level(0)[b]))
-            for b in range(len(group_BL))
-        ]
-        shape = (max(map(len, groups), default=0), *step_BL.shape)
+        doubt_BL = (
+            torch.ones(step_BL.shape) if logprob_BL is None else 1 - logprob_BL.double().exp()
+        )
+        chosen_B = []
+        for b in range(len(group_BL)):
+            groups, index_n = group_BL[b][scored_BL[b]].unique(return_inverse=True)
+            doubt_G = np.bincount(index_n.cpu(), doubt_BL[b][scored_BL[b]].cpu())
+            chosen_B.append(self._chosen(groups.tolist(), doubt_G, float(chance.level(0)[b])))
+        shape = (max(map(len, chosen_B), default=0), *step_BL.shape)
         hidden_KBL = torch.zeros(shape, dtype=torch.bool, device=step_BL.device)
         weight_KBL = torch.zeros(shape, dtype=torch.float64, device=step_BL.device)
-        for b, chosen in enumerate(groups):
+        for b, chosen in enumerate(chosen_B):
             for k, (group, weight) in enumerate(chosen):
                 hidden_KBL[k, b] = group_BL[b] >= group
                 weight_KBL[k, b] = (scored_BL[b] & (group_BL[b] == group)).double() * weight
         return Cover(hidden_KBL, weight_KBL)
 
-    def _chosen(self, groups: list[int], level: float) -> list[tuple[int, float]]:
+    def _chosen(
+        self, groups: list[int], doubt_G: NDArray[np.float64], level: float
+    ) -> list[tuple[int, float]]:
         """Which groups are scored, with their weights."""
         many = len(groups)
         if self.samples is None or self.samples >= many:
             return [(group, 1.0) for group in groups]
-        at = ((np.arange(self.samples) + level) * many / self.samples).astype(int)
-        return [(groups[i], many / self.samples) for i in at]
+        if self.draw == "evenly":
+            at = ((np.arange(self.samples) + level) * many / self.samples).astype(int)
+            return [(groups[i], many / self.samples) for i in at]
+        chance_G = chances(doubt_G + SURE, self.samples)
+        at = np.searchsorted(chance_G.cumsum()[:-1], np.arange(self.samples) + level, "right")
+        return [(groups[i], 1 / chance_G[i]) for i in at]
+
+
+SURE = 0.02
+"""The doubt that a step has beyond its own, so that each can be drawn: none weighs more than that allows."""
+
+
+def chances(size_G: NDArray[np.float64], samples: int) -> NDArray[np.float64]:
+    """Chances that are proportional to positive sizes, at most 1, and sum to ``samples`` (at most G)."""
+    chance_G, free_G = np.ones(len(size_G)), np.ones(len(size_G), dtype=bool)
+    while True:
+        left = samples - (~free_G).sum()
+        chance_G[free_G] = left * size_G[free_G] / size_G[free_G].sum()
+        over_G = chance_G > 1
+        if not over_G.any():
+            return chance_G
+        chance_G[over_G] = 1.0
+        free_G &= ~over_G
 
 
 Estimator = (
@@ -575,8 +611,11 @@ def plan(
         raise PlanError(f"row {int((size_B == 0).nonzero()[0])}: no position of it is scored")
     chance = Keyed(size_B, canvas.key_B2, seed, iteration)
     if isinstance(estimator, Traced):
-        steps = _steps(traces, scored_BL)
-        return MaskPlan(*estimator.views(steps, scored_BL, chance), size_B)
+        step_BL = _recorded(traces, "step", scored_BL)
+        logprob_BL = None
+        if estimator.draw == "doubt":
+            logprob_BL = _recorded(traces, "behaviour_logprob", scored_BL)
+        return MaskPlan(*estimator.views(step_BL, scored_BL, chance, logprob_BL), size_B)
     hidden_KBn, weight_KBn = estimator.cover(chance)
     place_BL = (scored_BL.cumsum(1) - 1).clamp(min=0).expand(len(hidden_KBn), -1, -1)
     hidden_KBL = hidden_KBn.gather(2, place_BL) & scored_BL
@@ -589,14 +628,16 @@ def plan(
     return MaskPlan(hidden_KBL, weight_KBL, size_B, reading)
 
 
-def _steps(traces: tuple[Trace, ...] | None, scored_BL: Tensor) -> Tensor:
+def _recorded(traces: tuple[Trace, ...] | None, name: str, scored_BL: Tensor) -> Tensor:
+    """A column of the traces, ``[B, L]``; -1 behind their ends."""
     if traces is None or len(traces) != len(scored_BL):
         found = "no traces" if traces is None else f"{len(traces)} traces"
         raise PlanError(f"the trace estimator got {found} for {len(scored_BL)} rows")
-    step_BL = torch.full(scored_BL.shape, -1, dtype=torch.long)
-    for b, trace in enumerate(traces):
-        step_BL[b, : len(trace.step)] = torch.from_numpy(trace.step)
-    return step_BL.to(scored_BL.device)
+    columns = [torch.from_numpy(getattr(trace, name)) for trace in traces]
+    column_BL = torch.full(scored_BL.shape, -1, dtype=columns[0].dtype)
+    for b, column in enumerate(columns):
+        column_BL[b, : len(column)] = column
+    return column_BL.to(scored_BL.device)
 
 
 def _noisy_prompt(canvas: Canvas, scored_BL: Tensor, share: float, iteration: int) -> Tensor:

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import combinations, permutations
+from itertools import combinations, pairwise, permutations
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 
@@ -15,6 +17,7 @@ from diffucode.decoding.canvas import Canvas
 from diffucode.decoding.trace import Trace, blank
 from diffucode.errors import PlanError
 from diffucode.rl.masking import (
+    SURE,
     Autoregressive,
     Bernoulli,
     Count,
@@ -29,6 +32,7 @@ from diffucode.rl.masking import (
     Sandwich,
     Stratified,
     Traced,
+    chances,
     plan,
 )
 
@@ -499,6 +503,52 @@ def test_sampled_steps_expect_the_whole_trace() -> None:
         assert np.mean(found) == pytest.approx(whole, abs=1e-10)
         assert samples == 1 or min(found) < whole < max(found)
     assert total(Traced(samples=9), levels[0]) == whole
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=7), st.integers(1, 6), st.integers(1, 2))
+def test_steps_drawn_by_doubt_expect_the_whole_trace(
+    doubts: list[float], samples: int, merge: int
+) -> None:
+    """Over all levels, exactly: a draw changes only where a sum of chances has the level's fraction."""
+    n = len(doubts)
+    steps, scored_BL = torch.arange(n)[None], torch.ones(1, n, dtype=torch.bool)
+    logprob_BL = (1 - torch.tensor(doubts, dtype=torch.float64)[None]).log()
+    estimator = Traced(merge, samples, "doubt")
+    groups = [np.sum(doubts[i : i + merge]) for i in range(0, n, merge)]
+    edges = [0.0, 1.0]
+    if samples < len(groups):
+        chance_G = chances(np.array(groups) + SURE, samples)
+        assert chance_G.sum() == pytest.approx(samples) and (chance_G > 0).all()
+        edges += list(chance_G.cumsum() % 1)
+    edges = sorted(edges)
+    expected_L = np.zeros(n)
+    for low, high in pairwise(edges):
+        if high - low < 1e-13:
+            continue
+        level = torch.tensor([(low + high) / 2], dtype=torch.float64)
+        chance = Enumerated(torch.tensor([n]), level[None], torch.zeros(1, n))
+        cover = estimator.views(steps, scored_BL, chance, logprob_BL)
+        assert len(cover.hidden_KBn) == min(samples, len(groups))
+        expected_L += (high - low) * cover.weight_KBn.sum((0, 1)).numpy()
+    assert expected_L == pytest.approx(np.ones(n), abs=1e-10)
+
+
+def test_doubt_is_taken_from_the_trace() -> None:
+    """One step was a guess, the others were sure: with one view it is nearly always that step's."""
+    trace = replace(walk([0, 1, 2, 3]), behaviour_logprob=np.log(np.float32([1, 1, 1, 1, 0.1, 1])))
+    canvas, scored_BL = rows([4])
+    estimator, guesses = Traced(samples=1, draw="doubt"), 0
+    for iteration in range(300):
+        made = plan(estimator, canvas, scored_BL, iteration=iteration, traces=(trace,))
+        if made.weight_KBL[0, 0, 4] > 0:
+            guesses += 1
+            assert made.weight_KBL[0, 0, 4] == pytest.approx(0.98 / 0.92)
+    assert 0.88 < guesses / 300 < 1  # 0.939 expected: four standard errors below
+
+
+def test_chances_stop_at_1() -> None:
+    assert chances(np.array([8.0, 1.0, 1.0]), 2) == pytest.approx([1, 0.5, 0.5])
+    assert chances(np.array([8.0, 4.0, 1.0, 1.0]), 3) == pytest.approx([1, 1, 0.5, 0.5])
 
 
 # --- what is refused ---------------------------------------------------------------------------
