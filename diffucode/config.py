@@ -33,14 +33,19 @@ def load(cls: type[T], file: str | Path | None = None, overrides: Sequence[str] 
     ``order.kind=entropy``, ``stops=[a, b]``). Raises ConfigError on a missing or unreadable file, an
     unknown key or a value of the wrong type.
     """
-    data = _merge(file, overrides)
+    return of(cls, _merge(file, overrides), str(file or "config"))
+
+
+def of(cls: type[T], data: Any, place: str) -> T:
+    """An instance of the dataclass ``cls`` from JSON values, as strict as ``load``; ConfigError names
+    ``place``."""
     # A list around the class, because pydantic takes no config for a bare dataclass; JSON, because in
     # strict mode only JSON turns objects into dataclasses and lists into tuples.
     adapter = TypeAdapter(list[cls], config=ConfigDict(extra="forbid", strict=True))  # type: ignore[valid-type]
     try:
         return adapter.validate_json(json.dumps([data], default=str))[0]
     except ValidationError as error:
-        raise ConfigError(f"{file or 'config'}: {_explain(cls, error.errors())}") from None
+        raise ConfigError(f"{place}: {_explain(cls, error.errors())}") from None
 
 
 def dump(instance: Any) -> dict[str, Any]:
