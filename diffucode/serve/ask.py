@@ -15,6 +15,7 @@ A field that is null counts as absent, one that is absent is as the server's own
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
@@ -224,6 +225,8 @@ def _checked(cls: type[T], data: dict[str, Any]) -> T:
         return config.of(cls, data, "request")
     except ConfigError as error:
         message = str(error).removeprefix("request: ")
-        names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
-        first = message.split(maxsplit=1)[0].split(".")[0].rstrip(":")
-        raise Failure(message, param=first if first in names else None) from None
+        field = re.match(r"\w+", message)
+        if field is None or field[0] not in data:
+            raise Failure(message) from None
+        name = {"samples": "n"}.get(field[0], field[0])
+        raise Failure(name + message[field.end() :], param=name) from None

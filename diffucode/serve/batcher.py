@@ -203,7 +203,6 @@ class Batcher:
                 self._step(batch)
             except Exception as error:
                 # Whatever it was, the request must hear of it and the thread live on.
-                log.error("a step failed: %s: %s", type(error).__name__, error)
                 self._dissolve(error)
                 batch = self._new_batch()
 
@@ -242,6 +241,8 @@ class Batcher:
                 self._waiting.extendleft(reversed(seats))
         else:
             asked_for_it = isinstance(error, PlanError)
+            if not asked_for_it:
+                log.error("a step failed: %s: %s", type(error).__name__, error)
             self._fail(
                 seats,
                 Failure(
