@@ -19,11 +19,11 @@ UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 
 def settled(text: str, stops: Sequence[str]) -> str:
     """The part of ``text`` that every longer text begins with, cut at its stop strings."""
-    text, stopped = cut_at_stops(text.rstrip(UNFINISHED), stops)
-    if stopped:
-        return text
+    text = text.rstrip(UNFINISHED)
+    kept, _ = cut_at_stops(text, stops)
+    # also behind a whole stop string: a longer one may have begun before it
     held = max((_overlap(text, stop) for stop in stops), default=0)
-    return text[: len(text) - held]
+    return kept[: len(text) - held]
 
 
 def _overlap(text: str, stop: str) -> int:

@@ -4,8 +4,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from types import SimpleNamespace
+from dataclasses import dataclass, field
 from typing import Any
 
 from openai import OpenAI
@@ -24,17 +23,24 @@ PATIENCE = 60
 """Seconds after which a test that hangs has failed."""
 
 
-def toy(denoiser: Any, name: str = "toy") -> Any:
-    """A loaded model around a denoiser of the byte-level tokenizer."""
-    return SimpleNamespace(
-        name=name,
-        denoiser=denoiser,
-        tokenizer=TOKENIZER,
-        family="toy",
-        decoder="ar" if denoiser.causal else "diffusion",
-        usual=Usual(),
-        limit=2000,
-    )
+@dataclass(frozen=True)
+class Toy:
+    """A loaded model around a denoiser of the byte-level tokenizer, to those who ask no more."""
+
+    denoiser: Any
+    name: str = "toy"
+    family: str = "toy"
+    tokenizer: Any = TOKENIZER
+    usual: Usual = field(default_factory=Usual)
+    limit: int = 2000
+
+    @property
+    def decoder(self) -> str:
+        return "ar" if self.denoiser.causal else "diffusion"
+
+
+def toy(denoiser: Any) -> Any:
+    return Toy(denoiser)
 
 
 class Held:

@@ -45,9 +45,7 @@ def jobs(name: str, tokens: int, prompt: str = "p", **settings: Any) -> list[Job
 
 
 @contextmanager
-def held(
-    denoiser: Any = None, capacity: int = 2, queue: int = 8
-) -> Iterator[tuple[Batcher, Held]]:
+def held(denoiser: Any = None, capacity: int = 2, queue: int = 8) -> Iterator[tuple[Batcher, Held]]:
     model = Held(denoiser or Scripted("x" * ENDLESS))
     with Batcher(toy(model), "diffusion", capacity, Limits(queue=queue)) as batcher:
         try:

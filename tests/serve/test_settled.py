@@ -12,9 +12,10 @@ from diffucode.tasks.extract import cut_at_stops
 def test_the_beginning_of_a_stop_string_is_held_back() -> None:
     assert settled("return a\n\nde", ["\n\ndef"]) == "return a"
     assert settled("return a\n\ndo", ["\n\ndef"]) == "return a\n\ndo"
-    assert settled("aab", ["aabb", "ab"]) == "a"
+    assert settled("aab", ["aabb", "ab"]) == ""
     assert settled("aa", ["aab", "ac"]) == ""
     assert settled("abc def", ["c d"]) == "ab"
+    assert settled("abc", ["c", "bcd"]) == "a"
 
 
 def test_half_a_character_is_held_back() -> None:
