@@ -40,8 +40,10 @@ def load(cls: type[T], file: str | Path | None = None, overrides: Sequence[str] 
 def of(cls: type[T], data: Any, place: str) -> T:
     """An instance of the dataclass ``cls`` from JSON values, as strict as ``load``; ConfigError names
     ``place``."""
+    kind: Any = cls  # mypy takes no type for hashable
     try:
-        return _strict(cls).validate_json(json.dumps([data], default=str))[0]
+        instance: T = _strict(kind).validate_json(json.dumps([data], default=str))[0]
+        return instance
     except ValidationError as error:
         raise ConfigError(f"{place}: {_explain(cls, error.errors())}") from None
 
@@ -55,7 +57,8 @@ def _strict(cls: Any) -> TypeAdapter[list[Any]]:
 
 def dump(instance: Any) -> dict[str, Any]:
     """The resolved config as plain JSON values; loading it gives an equal instance."""
-    data: dict[str, Any] = _plain(type(instance)).dump_python(instance, mode="json")
+    kind: Any = type(instance)
+    data: dict[str, Any] = _plain(kind).dump_python(instance, mode="json")
     return data
 
 
