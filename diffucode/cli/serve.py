@@ -15,7 +15,10 @@ Overrides = Annotated[
 ]
 Host = Annotated[str, typer.Option(help="Address to listen on.", rich_help_panel="Server")]
 Port = Annotated[
-    int, typer.Option(help="Port to listen on; 0 takes a free one.", rich_help_panel="Server")
+    int,
+    typer.Option(
+        min=0, max=65535, help="Port to listen on; 0 takes a free one.", rich_help_panel="Server"
+    ),
 ]
 LIMITS = {
     "queue": flag(int, "Server", "Completions that may wait for a row; more get 429. (64)"),

@@ -128,16 +128,16 @@ class Service:
         body: Body
         if kind == "chat":
             body, sampling = chat, _ = read(ChatBody, data, self.config, seed)
-            self._check_model(body.model)
+            self.check_model(body.model)
             prepared = self.preparer.chat(id, chat.messages, sampling)
         else:
             body, sampling = asked, _ = read(CompletionBody, data, self.config, seed)
-            self._check_model(body.model)
+            self.check_model(body.model)
             prompts = [asked.prompt] if isinstance(asked.prompt, str) else asked.prompt
             prepared = self.preparer.completions(id, prompts, asked.suffix, sampling)
         return body, prepared, sampling.config.stop
 
-    def _check_model(self, name: str) -> None:
+    def check_model(self, name: str) -> None:
         if name != self.loaded.name:
             raise Failure(
                 f"model {name!r}: this server has {self.loaded.name!r} only",
@@ -252,7 +252,7 @@ def make_app(service: Service) -> FastAPI:
     @app.get("/v1/models/{name:path}")
     @answering
     async def one_model(request: Request) -> Response:
-        service._check_model(request.path_params["name"])
+        service.check_model(request.path_params["name"])
         return JSONResponse(model)
 
     @app.get("/health")

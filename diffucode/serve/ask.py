@@ -204,7 +204,18 @@ def _sampling(data: Mapping[str, Any], settings: dict[str, Any], base: GenerateC
     schedule = _only("schedule", "threshold or entropy_bound", schedules)
     if schedule is not None:
         settings["schedule"] = schedule
-    return Sampling(_checked(GenerateConfig, {**config.dump(base), **settings}), ceiling)
+    chosen = _checked(GenerateConfig, {**config.dump(base), **settings})
+    check_alone(chosen)
+    return Sampling(chosen, ceiling)
+
+
+def check_alone(config: GenerateConfig) -> None:
+    """Refuse what would make an answer depend on the other rows of its batch. Raises ConfigError."""
+    if config.compat == "dream":
+        raise ConfigError(
+            "compat 'dream': that loop commits by the mean of its batch, and here strangers share one; "
+            "use diffucode generate"
+        )
 
 
 def _only(one: str, other: str, values: Sequence[Any]) -> Any:

@@ -22,6 +22,7 @@ from diffucode.decoding.engine import Decoder
 from diffucode.errors import ServeError
 from diffucode.generate.settings import GenerateConfig
 from diffucode.serve.app import Service, make_app
+from diffucode.serve.ask import check_alone
 from diffucode.serve.batcher import Batcher
 from diffucode.serve.limits import Limits
 
@@ -65,7 +66,7 @@ def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise ServeError(f"cannot listen on {host}, port {port}: {error}") from None
 
 
@@ -77,7 +78,8 @@ def serve(
     listening: socket.socket,
     ready: Callable[[], None] = lambda: None,
 ) -> None:
-    """Answer until a signal ends it. ``ready`` is called once requests can come."""
+    """Answer until a signal ends it. ``ready`` is called once requests can come. Raises ConfigError."""
+    check_alone(config)
     with (
         Batcher(loaded, decoder, config.batch_size, limits) as batcher,
         ThreadPoolExecutor(1, "preparing") as thread,

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from diffucode.errors import ConfigError
 from diffucode.generate.settings import GenerateConfig
 from diffucode.sampling.temperature import Linear
 from diffucode.serve.ask import ChatBody, CompletionBody, Sampling, parse, read
@@ -108,6 +109,14 @@ def test_a_refusal_names_the_field(field: str, value: Any, words: str) -> None:
 )
 def test_what_excludes_each_other(both: dict[str, Any]) -> None:
     assert "exclude each other" in str(refused(**both))
+
+
+def test_what_depends_on_the_batch_is_refused() -> None:
+    data = {"model": "m", "prompt": "p"}
+    _, sampling = read(CompletionBody, {**data, "compat": "llada"}, GenerateConfig(), 0)
+    assert sampling.config.compat == "llada"
+    with pytest.raises(ConfigError, match="commits by the mean of its batch"):
+        read(CompletionBody, {**data, "compat": "dream"}, GenerateConfig(), 0)
 
 
 @pytest.mark.parametrize(

@@ -73,17 +73,19 @@ def test_requests_join_a_batch_that_runs_and_leave_it_as_they_end() -> None:
 
 
 def test_a_cancelled_request_frees_its_row_at_the_next_step() -> None:
-    with held(capacity=1) as (batcher, model):
+    with held() as (batcher, model):
         ticket, heard = submit(batcher, jobs("a", ENDLESS))
-        _, next_one = submit(batcher, jobs("b", 3))
+        model.await_call()
+        _, neighbour = submit(batcher, jobs("b", 5))
+        _, next_one = submit(batcher, jobs("c", 3))
+        model.let(1)
         model.await_call()
         batcher.cancel(ticket)
-        model.let(1)  # the call that was under way
-        model.let(3)
+        model.let(5)
         assert batcher.wait_until_idle(PATIENCE)
-        assert len(model.rows) == 4
+        assert model.rows == [1, 2, 2, 2, 2, 1]  # a | a b | b c | b c | b c | b
         assert not heard
-        assert next_one.done[0].text == "xxx"
+        assert (neighbour.done[0].text, next_one.done[0].text) == ("xxxxx", "xxx")
 
 
 def test_a_cancelled_request_that_waits_is_gone_at_once() -> None:

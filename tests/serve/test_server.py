@@ -22,6 +22,7 @@ from running import ROOT
 from scripted import END, MASK, TOKENIZER, Scripted
 from serving import PATIENCE, Held, Running, running, toy
 
+from diffucode.cli import run
 from diffucode.generate.model import decoder_of
 from diffucode.generate.prompted import Prompt, prepare
 from diffucode.generate.settings import GenerateConfig
@@ -364,6 +365,26 @@ def test_what_does_not_finish_in_time_is_told(streamed: bool) -> None:
         with pytest.raises(openai.APIError, match="shutting down"):
             first.result(PATIENCE)
         model.let(ENDLESS)
+
+
+def test_a_start_that_fails_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def complaint(*arguments: str) -> str:
+        assert run(["serve", *arguments]) == 2
+        [line] = capsys.readouterr().err.splitlines()
+        return line
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert f"cannot listen on 127.0.0.1, port {port}" in complaint("--port", port)
+    assert "65535" in complaint("--port", "70000")
+    assert "queue -1: expected" in complaint("--queue", "-1")
+    assert "compat 'dream'" in complaint(
+        "--port", "0", "--device", "cpu", "--compat", "dream", "--order", "entropy"
+    )
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert 'pip install "diffucode[serve]"' in complaint()
 
 
 ROW = {
