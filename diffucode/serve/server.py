@@ -3,8 +3,8 @@
 ::
 
     first signal (SIGTERM, Ctrl-C)   new requests get 503, running ones finish, /health says "ending"
-    after ``Limits.drain`` seconds   what still runs gets 503; the process ends with 0
-    second signal                    the process ends
+    ``Limits.drain`` seconds later,  what still runs gets 503, and the process ends with 0
+    or a second signal
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal came."""
-        if self._ending_since is None:
-            self._ending_since = time.monotonic()
-            self._batcher.refuse_new()
-        else:
-            super().handle_exit(sig, frame)
+        if self._ending_since is not None:
+            self._drain = 0.0
+            return
+        self._ending_since = time.monotonic()
+        self._batcher.refuse_new()
 
     async def on_tick(self, counter: int) -> bool:
         """uvicorn asks ten times a second whether to end."""

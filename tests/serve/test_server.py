@@ -345,8 +345,10 @@ def test_a_server_that_ends_finishes_what_runs_and_refuses_the_rest() -> None:
         assert first.result(PATIENCE).choices[0].text == "xxx"
 
 
-@pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "whole"])
-def test_what_does_not_finish_in_time_is_told(streamed: bool) -> None:
+@pytest.mark.parametrize(
+    ("streamed", "drain", "signals"), [(True, 0, 1), (False, 0, 1), (False, 1e9, 2)]
+)
+def test_what_does_not_finish_in_time_is_told(streamed: bool, drain: float, signals: int) -> None:
     model = Held(Scripted("x" * ENDLESS))
 
     def read(server: Running) -> None:
@@ -356,12 +358,13 @@ def test_what_does_not_finish_in_time_is_told(streamed: bool) -> None:
         list(answer)
 
     with (
-        running(toy(model), limits=Limits(drain=0)) as server,
+        running(toy(model), limits=Limits(drain=drain)) as server,
         ThreadPoolExecutor(1) as other,
     ):
         first = other.submit(read, server)
         until(lambda: is_loaded(server, 1))
-        server.server.handle_exit(signal.SIGTERM, None)
+        for _ in range(signals):
+            server.server.handle_exit(signal.SIGTERM, None)
         with pytest.raises(openai.APIError, match="shutting down"):
             first.result(PATIENCE)
         model.let(ENDLESS)
