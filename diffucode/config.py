@@ -12,6 +12,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -33,21 +34,37 @@ def load(cls: type[T], file: str | Path | None = None, overrides: Sequence[str] 
     ``order.kind=entropy``, ``stops=[a, b]``). Raises ConfigError on a missing or unreadable file, an
     unknown key or a value of the wrong type.
     """
-    data = _merge(file, overrides)
+    return of(cls, _merge(file, overrides), str(file or "config"))
+
+
+def of(cls: type[T], data: Any, place: str) -> T:
+    """An instance of the dataclass ``cls`` from JSON values, as strict as ``load``; ConfigError names
+    ``place``."""
+    kind: Any = cls  # mypy takes no type for hashable
+    try:
+        instance: T = _strict(kind).validate_json(json.dumps([data], default=str))[0]
+        return instance
+    except ValidationError as error:
+        raise ConfigError(f"{place}: {_explain(cls, error.errors())}") from None
+
+
+@cache
+def _strict(cls: Any) -> TypeAdapter[list[Any]]:
     # A list around the class, because pydantic takes no config for a bare dataclass; JSON, because in
     # strict mode only JSON turns objects into dataclasses and lists into tuples.
-    adapter = TypeAdapter(list[cls], config=ConfigDict(extra="forbid", strict=True))  # type: ignore[valid-type]
-    try:
-        return adapter.validate_json(json.dumps([data], default=str))[0]
-    except ValidationError as error:
-        raise ConfigError(f"{file or 'config'}: {_explain(cls, error.errors())}") from None
+    return TypeAdapter(list[cls], config=ConfigDict(extra="forbid", strict=True))
 
 
 def dump(instance: Any) -> dict[str, Any]:
     """The resolved config as plain JSON values; loading it gives an equal instance."""
-    adapter: TypeAdapter[Any] = TypeAdapter(type(instance))
-    data: dict[str, Any] = adapter.dump_python(instance, mode="json")
+    kind: Any = type(instance)
+    data: dict[str, Any] = _plain(kind).dump_python(instance, mode="json")
     return data
+
+
+@cache
+def _plain(cls: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(cls)
 
 
 def _merge(file: str | Path | None, overrides: Sequence[str]) -> Any:

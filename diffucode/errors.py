@@ -13,7 +13,8 @@
     ├── SandboxError      (RuntimeError)  no isolation to be had here, or a sandbox that cannot work
     ├── TaskError         (ValueError)    a task or data set that is asked for something it does not have
     ├── ResumeError       (ValueError)    a run folder that does not fit the run that wants to continue it
-    └── JobError          (RuntimeError)  a job of a study that ended without a result
+    ├── JobError          (RuntimeError)  a job of a study that ended without a result
+    └── ServeError        (RuntimeError)  a server that cannot start, a request that it turns away
 
 Each also inherits the standard error it refines, so ``except ValueError`` keeps working. A message
 names the place, what was expected, what came and the likely fix; the command line prints it as one
@@ -75,3 +76,7 @@ class ResumeError(DiffucodeError, ValueError):
 
 class JobError(DiffucodeError, RuntimeError):
     """A job of a study that ended without a result."""
+
+
+class ServeError(DiffucodeError, RuntimeError):
+    """A server that cannot start, or a request that it turns away."""

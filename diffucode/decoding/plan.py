@@ -79,6 +79,7 @@ class Request:
     """One row to decode: ``tokens`` where not ``open``, positions to fill where ``open``.
 
     The noise is keyed by (seed, id, sample): the same request decodes the same alone or in any batch.
+    ``noise_id`` replaces the id there, for requests that are told apart and draw alike all the same.
     """
 
     id: str
@@ -88,6 +89,7 @@ class Request:
     seed: int = 0
     sample: int = 0
     regions: tuple[int, ...] | None = None
+    noise_id: str | None = None
 
     @classmethod
     def completion(

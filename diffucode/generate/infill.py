@@ -91,8 +91,14 @@ class Infill:
 
 def prepare_infill(loaded: Loaded, id: str, text: str, config: GenerateConfig) -> list[Infill]:
     """A job for every sample of the file. Raises PromptError where it does not fit the model."""
+    return prepare_holes(
+        loaded, id, Holes.of(text, config.max_new_tokens or DEFAULT_LENGTH), config
+    )
+
+
+def prepare_holes(loaded: Loaded, id: str, holes: Holes, config: GenerateConfig) -> list[Infill]:
+    """``prepare_infill`` of a file that is taken apart already."""
     tokenizer = loaded.tokenizer
-    holes = Holes.of(text, config.max_new_tokens or DEFAULT_LENGTH)
     tokens: list[int] = []
     opened: list[bool] = []
 

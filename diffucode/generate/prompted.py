@@ -104,26 +104,42 @@ def prepare(loaded: Loaded, prompts: Iterable[Prompt], config: GenerateConfig) -
 
     Raises PromptError for an empty prompt, a repeated id, and a style that the model does not have.
     """
-    speaker, limit = speaker_of(loaded), loaded.limit
+    speaker = speaker_of(loaded)
+    seen: set[str] = set()
+
+    def rendered() -> Iterator[tuple[str, Rendered]]:
+        for prompt in prompts:
+            if prompt.id in seen:
+                raise PromptError(f"prompt id {prompt.id!r} stands twice; ids tell results apart")
+            seen.add(prompt.id)
+            try:
+                yield prompt.id, speaker.render(prompt.text, config.prompt_style, config.system)
+            except PromptError as error:
+                raise PromptError(f"prompt {prompt.id!r}: {error}") from None
+
+    return prepare_rendered(loaded, rendered(), config, loaded.usual.canvas)
+
+
+def prepare_rendered(
+    loaded: Loaded,
+    prompts: Iterable[tuple[str, Rendered]],
+    config: GenerateConfig,
+    canvas: int | None,
+) -> Prepared:
+    """Tokenise prompts that are rendered, each with its id; ``canvas`` is how many tokens to write where
+    the config does not say, less where the limit is near."""
+    limit = loaded.limit
     kept: list[tuple[str, Rendered, tuple[int, ...], int]] = []
     refused: list[Refusal] = []
-    seen: set[str] = set()
-    for prompt in prompts:
-        if prompt.id in seen:
-            raise PromptError(f"prompt id {prompt.id!r} stands twice; ids tell results apart")
-        seen.add(prompt.id)
-        try:
-            rendered = speaker.render(prompt.text, config.prompt_style, config.system)
-        except PromptError as error:
-            raise PromptError(f"prompt {prompt.id!r}: {error}") from None
+    for id, rendered in prompts:
         ids = loaded.tokenizer.encode(rendered.text, add_special_tokens=not rendered.templated)
-        wanted = new_tokens(len(ids), limit, config.max_new_tokens, loaded.usual.canvas)
+        wanted = new_tokens(len(ids), limit, config.max_new_tokens, canvas)
         if wanted is None:
             asked = f"{config.max_new_tokens or 1} new"
             reason = f"{len(ids)} tokens + {asked} are over the model's limit of {limit}"
-            refused.append(Refusal(prompt.id, reason))
+            refused.append(Refusal(id, reason))
         else:
-            kept.append((prompt.id, rendered, tuple(ids), wanted))
+            kept.append((id, rendered, tuple(ids), wanted))
     changes = edits(config, loaded.tokenizer, loaded.denoiser.terminator_ids)
     return Prepared(tuple(kept), tuple(refused), changes, loaded.usual, config)
 

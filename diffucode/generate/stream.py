@@ -13,12 +13,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from diffucode.decoding.engine import Decoder, Engine, Finished, RowStep, Step, run
-from diffucode.decoding.plan import Request
+from diffucode.decoding.engine import Decoder, Engine, Finished, RowStep, Step
 from diffucode.decoding.trace import Trace
 from diffucode.generate.job import Job, before_any
 
@@ -71,27 +71,83 @@ class _Row:
 
     job: Job
     since: float
+    answer: slice
+    """Columns of the answer, in a file with holes of the first one."""
     open: np.ndarray
     token: np.ndarray
     """The row as it stands; meaningless where it is open."""
     searched: int = 0
-    """Columns that were searched for stop strings already."""
+    """Columns of the answer that were searched for stop strings already."""
     stopped: bool = False
 
     @classmethod
     def of(cls, job: Job, since: float) -> _Row:
-        return cls(job, since, np.array(job.request.open), np.array(job.request.tokens))
+        opened = np.array(job.request.open)
+        start = int(opened.argmax())
+        answer = slice(start, start + int(np.append(opened[start:], False).argmin()))
+        return cls(job, since, answer, opened, np.array(job.request.tokens))
 
     def commit(self, record: RowStep, loaded: Loaded) -> None:
         """Write what a step committed; search the answer's gapless beginning for stop strings."""
         self.open[record.positions] = False
         self.token[record.positions] = record.tokens
-        end = int(np.append(self.open, True).argmax())
-        if end > self.searched and not self.stopped:
-            self.searched = end
-            start = self.job.request.open.index(True)
-            beginning = before_any(self.token[start:end], loaded.denoiser.terminator_ids)
-            self.stopped = self.job.stopped(loaded.tokenizer, beginning)
+        written = self._written()
+        if written > self.searched and not self.stopped:
+            self.searched = written
+            self.stopped = self.job.stopped(loaded.tokenizer, self.beginning(loaded))
+
+    def beginning(self, loaded: Loaded) -> list[int]:
+        """The answer's tokens up to the first that is open, or a terminator."""
+        answer = self.token[self.answer][: self._written()]
+        return before_any(answer, loaded.denoiser.terminator_ids)
+
+    def _written(self) -> int:
+        return int(np.append(self.open[self.answer], True).argmax())
+
+
+class Batch:
+    """Jobs that decode together. They may join, and be cancelled, between any two steps."""
+
+    def __init__(
+        self, loaded: Loaded, *, decoder: Decoder, capacity: int, rl_step: int = 0
+    ) -> None:
+        self._loaded = loaded
+        self._engine = Engine(loaded.denoiser, decoder=decoder, capacity=capacity, rl_step=rl_step)
+        self._rows: dict[tuple[str, int], _Row] = {}
+
+    def __len__(self) -> int:
+        """Jobs that have not ended."""
+        return len(self._rows)
+
+    @property
+    def room(self) -> int:
+        """Jobs that the next step could start at once."""
+        return self._engine.room
+
+    def admit(self, jobs: Iterable[Job]) -> None:
+        """Let jobs in, of another (id, sample) than those that decode. Raises PlanError."""
+        for job in jobs:
+            self._engine.admit([job.request])
+            key = (job.request.id, job.request.sample)
+            self._rows[key] = _Row.of(job, time.perf_counter())
+
+    def cancel(self, keys: Iterable[tuple[str, int]]) -> None:
+        """The next step ends these jobs, by (id, sample), and gives their places away."""
+        self._engine.cancel(keys)
+
+    def beginning(self, id: str, sample: int) -> list[int]:
+        """What a job has written from its answer's start without a gap, up to a terminator: final."""
+        return self._rows[id, sample].beginning(self._loaded)
+
+    def step(self) -> Frame:
+        """One step of all jobs."""
+        step = self._engine.step()
+        for record in step.rows:
+            self._rows[record.id, record.sample].commit(record, self._loaded)
+        now = time.perf_counter()
+        ended = [(self._rows.pop((f.request.id, f.request.sample)), f) for f in step.finished]
+        self._engine.cancel(key for key, row in self._rows.items() if row.stopped)
+        return Frame(step, tuple(_completion(self._loaded, row, f, now) for row, f in ended))
 
 
 def stream(
@@ -102,27 +158,13 @@ def stream(
     Completions come in the order in which they finish. Jobs are drawn as rows become free. ``rl_step`` is
     the training step of the model, for temperature policies that follow it.
     """
-    engine = Engine(loaded.denoiser, decoder=decoder, capacity=capacity, rl_step=rl_step)
-    waiting: dict[tuple[str, int], Job] = {}
-    rows: dict[tuple[str, int], _Row] = {}
-
-    def requests() -> Iterator[Request]:
-        for job in jobs:
-            waiting[job.request.id, job.request.sample] = job
-            yield job.request
-
-    began = time.perf_counter()
-    for step in run(engine, requests()):
-        for record in step.rows:
-            key = (record.id, record.sample)
-            if key in waiting:
-                rows[key] = _Row.of(waiting.pop(key), began)
-            rows[key].commit(record, loaded)
-        now = time.perf_counter()
-        ended = [(rows.pop((f.request.id, f.request.sample)), f) for f in step.finished]
-        yield Frame(step, tuple(_completion(loaded, row, f, now) for row, f in ended))
-        engine.cancel(key for key, row in rows.items() if row.stopped)
-        began = time.perf_counter()
+    batch = Batch(loaded, decoder=decoder, capacity=capacity, rl_step=rl_step)
+    source = iter(jobs)
+    while True:
+        batch.admit(islice(source, batch.room))
+        if not len(batch):
+            return
+        yield batch.step()
 
 
 def _completion(loaded: Loaded, row: _Row, finished: Finished, now: float) -> Completion:
