@@ -15,6 +15,7 @@ from diffucode.cli.models import models
 from diffucode.cli.replay import replay
 from diffucode.cli.runpage import runpage
 from diffucode.cli.serve import serve
+from diffucode.cli.sweep import sweep
 from diffucode.errors import DiffucodeError
 
 BAD_INPUT, INTERRUPTED = 2, 130
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (generate, infill, replay, serve, estimators, runpage, models, doctor):
+for command in (generate, infill, replay, serve, estimators, runpage, sweep, models, doctor):
     app.command()(command)
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer shows only the subclass

@@ -7,6 +7,7 @@ No expected value is involved, so a vote over labels knows no test.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -97,3 +98,23 @@ def same(value: Any) -> Hashable:
         case _:
             hashable: Hashable = value
             return hashable
+
+
+def fingerprint(label: Label) -> str:
+    """A short text for a label: equal for equal ones, in this process and in every other."""
+    return hashlib.sha256(_written(label).encode()).hexdigest()[:16]
+
+
+def _written(value: Hashable) -> str:
+    """Text that does not depend on the order of a set, or on how equal numbers are spelt."""
+    match value:
+        case tuple():
+            return f"({','.join(map(_written, value))})"
+        case frozenset():
+            return f"{{{','.join(sorted(map(_written, value)))}}}"
+        case bool() | int():
+            return str(int(value))
+        case float() if value.is_integer():
+            return str(int(value))
+        case _:
+            return repr(value)

@@ -16,9 +16,10 @@ from diffucode.tasks.problem import Problem
 
 
 def complete(
-    loaded: Loaded, problems: Sequence[Problem], config: GenerateConfig
+    loaded: Loaded, problems: Sequence[Problem], config: GenerateConfig, *, first: int = 0
 ) -> Iterator[Completion]:
-    """``config.samples`` completions of each problem, in the order in which they finish.
+    """``config.samples`` completions of each problem, in the order in which they finish; those below
+    ``first`` are left out.
 
     Raises PromptError where the model has no room for a prompt: leaving that problem out would make
     the figures of two models incomparable.
@@ -28,7 +29,8 @@ def complete(
     for id, reason in prepared.refused:
         raise PromptError(f"{loaded.name}: {id}: {reason}; it cannot be measured on these")
     decoder = decoder_of(loaded, config)
-    for frame in stream(loaded, prepared.jobs(), decoder=decoder, capacity=config.batch_size):
+    jobs = (job for job in prepared.jobs() if job.request.sample >= first)
+    for frame in stream(loaded, jobs, decoder=decoder, capacity=config.batch_size):
         yield from frame.completions
 
 

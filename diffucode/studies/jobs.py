@@ -11,14 +11,12 @@ Training goes on from its last checkpoint, measuring from the outcomes that are 
 
 from __future__ import annotations
 
-import fcntl
 import math
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -28,6 +26,7 @@ from diffucode import config as configs
 from diffucode.errors import ConfigError, JobError, ModelOutputError
 from diffucode.execution.sandbox import Sandbox
 from diffucode.files import read_jsonl
+from diffucode.measure.claim import claimed
 from diffucode.measure.problems import Problems, ids
 from diffucode.models.load import find, load
 from diffucode.progress import Progress, silent
@@ -119,21 +118,6 @@ def run(shop: Workshop, jobs: Sequence[Job]) -> Iterator[Row]:
                 row = finish(shop, job)
                 row.write(shop.of(job))
                 yield row
-
-
-@contextmanager
-def claimed(folder: Path) -> Iterator[bool]:
-    """Whether this process may work in the folder. The system forgets the claim of one that is killed, and
-    keeps it as long as a training lives that it started."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f".{folder.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            os.set_inheritable(lock.fileno(), True)
-            yield True
 
 
 def finish(shop: Workshop, job: Job) -> Row:

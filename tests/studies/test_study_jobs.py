@@ -18,9 +18,10 @@ from diffucode.errors import ConfigError, JobError, ResumeError
 from diffucode.execution.sandbox import Sandbox
 from diffucode.measure import bench as benches
 from diffucode.measure import problems
+from diffucode.measure.claim import claimed
 from diffucode.models.load import find
 from diffucode.studies.figures import Found, passed
-from diffucode.studies.jobs import Workshop, chosen, claimed, costs, not_a_number, run
+from diffucode.studies.jobs import Workshop, chosen, costs, not_a_number, run
 from diffucode.studies.plan import Study, grid_jobs, jobs
 from diffucode.studies.report import report
 
