@@ -16,6 +16,7 @@ from diffucode.cli.replay import replay
 from diffucode.cli.runpage import runpage
 from diffucode.cli.serve import serve
 from diffucode.cli.sweep import sweep
+from diffucode.cli.vote import vote
 from diffucode.errors import DiffucodeError
 
 BAD_INPUT, INTERRUPTED = 2, 130
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (generate, infill, replay, serve, estimators, runpage, sweep, models, doctor):
+for command in (generate, infill, replay, serve, estimators, runpage, sweep, vote, models, doctor):
     app.command()(command)
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer shows only the subclass

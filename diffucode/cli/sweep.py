@@ -25,17 +25,17 @@ Temperatures = Annotated[
     list[float] | None, typer.Option("--temperature", help="A token temperature; repeatable.")
 ]
 Orders = Annotated[
-    list[float] | None, typer.Option("--order-temperature", help="An order temperature; repeatable.")
+    list[float] | None,
+    typer.Option("--order-temperature", help="An order temperature; repeatable."),
 ]
 Samples = Annotated[
     int | None, typer.Option("-n", "--samples", help="Samples of each problem in each cell.")
 ]
 Cache = Annotated[
-    Path | None, typer.Option("--problems-folder", help="Keeps problems and tests. (the folder of --out)")
+    Path | None,
+    typer.Option("--problems-folder", help="Keeps problems and tests. (the folder of --out)"),
 ]
-ReportOnly = Annotated[
-    bool, typer.Option("--report", help="Draw nothing; report what is there.")
-]
+ReportOnly = Annotated[bool, typer.Option("--report", help="Draw nothing; report what is there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 
 
@@ -122,4 +122,6 @@ def _show(found: Figures) -> None:
         table.add_column(title, justify="left" if title == "model" else "right")
     for cell in found["cells"]:
         table.add_row(*row(cell, intervals=False))
-    Console(width=None if terminal else 400, highlight=False, markup=False, emoji=False).print(table)
+    Console(width=None if terminal else 400, highlight=False, markup=False, emoji=False).print(
+        table
+    )

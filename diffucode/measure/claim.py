@@ -1,4 +1,4 @@
-"""A folder that several processes share the work in: one at a time, without a trace of one that was killed."""
+"""Work that several processes share: each part is claimed by one at a time, and freed when that is killed."""
 
 from __future__ import annotations
 

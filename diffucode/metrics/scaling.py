@@ -4,7 +4,7 @@ A cell is a temperature, or a pair of token and order temperature; ``n_T`` and `
 of one problem in each of T cells, and those that are right.
 
     Pass@All      the share of problems that some sample of any cell solves (Wu, Mirhoseini, Tambe 2025,
-                  arXiv:2510.02611). It has spent all samples of all cells, so it is no match for pass@k of one.
+                  arXiv:2510.02611). It has spent the samples of all cells: pass@k of one is no match for it
     mixture       pass@k of k samples in all, spread evenly over the cells: what it is to be compared with
                   pass@k of the best single cell
     solvability   which problems each cell solves: the object behind both

@@ -6,10 +6,10 @@
                      or more: the problem is easy, that label is the answer
         otherwise    another round; with the pools at their end it is hard: plain majority over all pools
 
-The thresholds 0.8 and 1.0 are the paper's, by third parties' notes. What it leaves open is ours: rounds of 4,
-no vote below 8 samples in a cell, a tie is no confidence, the majority of a hard problem. A pool of one sample
-(temperature 0 without a random order) is confident. The label None is of a program that does nothing that
-could be compared: it counts in the shares and never wins.
+The thresholds 0.8 and 1.0 are the paper's, by third parties' notes. What it leaves open is ours: rounds of
+4, no vote below 8 samples in a cell, a tie is no confidence, the majority of a hard problem. A pool of one
+sample (temperature 0 without a random order) is confident. The label None is of a program that does nothing
+that could be compared: it counts in the shares and never wins.
 """
 
 from __future__ import annotations

@@ -174,8 +174,7 @@ def _chunk(
         known
         for known in chunk
         if all(
-            verdicts[known.problem.id, program] is not None
-            for program in written[known.problem.id]
+            verdicts[known.problem.id, program] is not None for program in written[known.problem.id]
         )
     ]
     labels = behaviours(sandbox, checked, written)
@@ -267,8 +266,8 @@ def _by_problem(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]
 
 def _joined(blocks: Sequence[dict[str, Any]]) -> Samples:
     """Blocks one behind the other; one that begins elsewhere is of another run's overlap and left out."""
-    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-    times = dict.fromkeys(("core_seconds", "seconds"), 0.0)
+    columns: dict[str, Any] = {name: [] for name in COLUMNS}
+    times: dict[str, Any] = dict.fromkeys(("core_seconds", "seconds"), 0.0)
     for block in sorted(blocks, key=lambda block: int(block["first"])):
         if block["first"] == len(columns["right"]):
             for name in COLUMNS:

@@ -1,10 +1,10 @@
 """The samples of a cell to what they are worth: a value for each problem, and estimates over problems.
 
     pass_1, pass_k    unbiased (Chen et al. 2021)
-    eda_k             the expected number of different algorithms among the right ones of k samples: wrong samples
-                      stay in the pool, so it is pass@k where there is one algorithm only
-    ea                effective number of algorithms, exp of their entropy, of the right samples of a problem that
-                      has some (Lee et al. 2025); undefined, not 0, where none is right
+    eda_k             the expected number of different algorithms among the right ones of k samples: wrong
+                      samples stay in the pool, so it is pass@k where there is one algorithm only
+    ea                effective number of algorithms, exp of their entropy, of the right samples of a problem
+                      that has some (Lee et al. 2025); undefined, not 0, where none is right
     distinct          different programs among the samples, and distinct_right among the right ones
 
 Two programs are one algorithm, and one program, where their canonical syntax trees are equal: names,
@@ -72,7 +72,9 @@ class Values:
         known = known[~np.isnan(known)]
         return float(known.mean()) if len(known) else math.nan
 
-    def estimate(self, measure: str, seed: int, among: NDArray[np.bool_] | None = None) -> Estimate | None:
+    def estimate(
+        self, measure: str, seed: int, among: NDArray[np.bool_] | None = None
+    ) -> Estimate | None:
         """The mean with its interval; ``among``: of these problems. None where it nowhere is defined."""
         value = self[measure]
         known = ~np.isnan(value) if among is None else ~np.isnan(value) & among
@@ -84,7 +86,7 @@ class Values:
 
 
 def aligned(drawn: Sequence[Drawn], ids: Sequence[str], samples: int, k: int) -> list[Values]:
-    """Every cell on the problems that all of them have ``samples`` samples of (one of deterministic cells)."""
+    """Every cell on the problems that all have ``samples`` samples of (one, of deterministic cells)."""
     size = {one.cell: 1 if one.cell.deterministic else samples for one in drawn}
     shared = [
         id
@@ -105,7 +107,9 @@ def figures(values: Values, seed: int, shared: NDArray[np.bool_]) -> Figures:
     cell, samples = values.drawn.cell, values.samples
     many = sum(one.n for one in samples)
     tokens = sum(sum(one.tokens) for one in samples)
-    core, wall = (sum(getattr(one, name) for one in samples) for name in ("core_seconds", "seconds"))
+    core, wall = (
+        sum(getattr(one, name) for one in samples) for name in ("core_seconds", "seconds")
+    )
     estimates = {name: _json(values.estimate(name, seed)) for name in MEASURES}
     return {
         "model": cell.model,
@@ -139,7 +143,9 @@ def ea(one: Samples) -> float:
 
 def _sizes(one: Samples) -> list[int]:
     """Of the clusters of right samples."""
-    return list(Counter(tree for tree, right in zip(one.tree, one.right, strict=True) if right).values())
+    return list(
+        Counter(tree for tree, right in zip(one.tree, one.right, strict=True) if right).values()
+    )
 
 
 def _pass(one: Samples, passed: int, k: int) -> float:

@@ -1,8 +1,8 @@
 """All cells of a sweep; safe to kill at any moment, and any number of processes share a folder.
 
-    FOLDER/models/mini.json            what the model is
-    FOLDER/dev-1/mini-t1-o0.5.jsonl    the samples of a cell on a split and seed of problems, as they come
-    FOLDER/dev-1/.mini-t1-o0.5.lock    held while a process draws them
+FOLDER/models/mini.json            what the model is
+FOLDER/dev-1/mini-t1-o0.5.jsonl    the samples of a cell on a split and seed of problems, as they come
+FOLDER/dev-1/.mini-t1-o0.5.lock    held while a process draws them
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from diffucode.execution.sandbox import Sandbox
 from diffucode.files import write_atomic
 from diffucode.generate.model import device_of
 from diffucode.measure.claim import claimed
-from diffucode.measure.problems import Problems, ids
+from diffucode.measure.problems import Known, Problems, ids
 from diffucode.measure.sweep.cells import Drawn, draw, read, weights_of
 from diffucode.measure.sweep.plan import Cell, Sweep
 from diffucode.models.families.spec import Decoder
@@ -55,6 +55,26 @@ class Grid:
         place = f"{self.sweep.split}-{self.sweep.problem_seed}"
         return self.folder / place / f"{cell.name}.jsonl"
 
+    def known(self) -> list[Known]:
+        """The problems with their tests."""
+        return Problems(self.problems, self.progress).get(self.ids)
+
+    def open(self, name: str) -> tuple[Loaded, str]:
+        """A model and the digest of its weights; what it is, is noted in the folder."""
+        config = self.sweep.decoding
+        if config.revision is not None:
+            raise ConfigError("decoding.revision: models of a sweep are taken at their newest")
+        loaded = load(name, device=device_of(config.device), dtype=config.dtype)
+        weights = weights_of(find(name))
+        model = Model(name, loaded.decoder, loaded.parameters, weights)
+        if (before := self._record(name)) is not None and before.weights != weights:
+            raise ResumeError(
+                f"{self.folder}: its samples of {name!r} were drawn from other weights; choose another "
+                "folder"
+            )
+        write_atomic(self._place(name), json.dumps(model._asdict()) + "\n")
+        return loaded, weights
+
     def run(self, sandbox: Sandbox, chosen: Chosen = lambda cell: True) -> Iterator[Drawn]:
         """Draw what is missing of the chosen cells and nobody else works on; yields the cells that are
         complete then.
@@ -62,9 +82,9 @@ class Grid:
         Raises ResumeError for a folder that was drawn otherwise, ModelNotFound, CheckpointError, and
         SandboxError.
         """
-        known = Problems(self.problems, self.progress).get(self.ids)
+        known = self.known()
         for name in self.sweep.models:
-            loaded, weights = self._open(name)
+            loaded, weights = self.open(name)
             for cell in filter(chosen, self.sweep.cells(name, loaded.decoder)):
                 file = self.file(cell)
                 with claimed(file.with_suffix("")) as mine:
@@ -102,25 +122,8 @@ class Grid:
         for cell in self.cells() if cells is None else cells:
             have = read(self.file(cell), cell).problems
             wanted = self.sweep.wanted(cell)
-            missing += sum(
-                max(0, wanted - (have[id].n if id in have else 0)) for id in self.ids
-            )
+            missing += sum(max(0, wanted - (have[id].n if id in have else 0)) for id in self.ids)
         return missing
-
-    def _open(self, name: str) -> tuple[Loaded, str]:
-        config = self.sweep.decoding
-        if config.revision is not None:
-            raise ConfigError("decoding.revision: models of a sweep are taken at their newest")
-        loaded = load(name, device=device_of(config.device), dtype=config.dtype)
-        weights = weights_of(find(name))
-        model = Model(name, loaded.decoder, loaded.parameters, weights)
-        if (before := self._record(name)) is not None and before.weights != weights:
-            raise ResumeError(
-                f"{self.folder}: its samples of {name!r} were drawn from other weights; choose another "
-                "folder"
-            )
-        write_atomic(self._place(name), json.dumps(model._asdict()) + "\n")
-        return loaded, weights
 
     def _record(self, name: str) -> Model | None:
         file = self._place(name)

@@ -63,9 +63,7 @@ def at_equal_pass(cells: Sequence[Values], seed: int) -> list[Matched]:
     for one, (name, curve) in product(_diffusion(cells), _curves(cells).items()):
         for measure in COMPARED:
             difference = _gap(one, curve, measure, seed)
-            found.append(
-                Matched(one.drawn.cell, name, measure, one.mean("pass_1"), difference)
-            )
+            found.append(Matched(one.drawn.cell, name, measure, one.mean("pass_1"), difference))
     return found
 
 

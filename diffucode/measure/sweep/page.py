@@ -21,15 +21,15 @@ NOTES = """
 Values are means over the same problems in every cell, with 95 % intervals from resampled signatures.
 eDA@k: expected different algorithms among the right ones of k samples, wrong ones in the pool. EA: effective
 number of algorithms of the right samples, of problems that have one; undefined where none is right. Programs
-count as one algorithm where their canonical syntax trees are equal, which overstates algorithms. AR-ness is up
-to the terminator. Positions are those that went through the model for a sample: passes x row of a diffusion
+count as one algorithm where their canonical syntax trees are equal, which overstates algorithms. AR-ness is
+up to the terminator. Positions are those that went through the model for a sample: passes x row of a diffusion
 model, each once of an AR model with its cache. Tokens are those before the first terminator; core-seconds are
 of the decoding process alone.
 """
 EQUAL_T = "Diffusion minus AR at the same token temperature. The better model has more right programs to differ."
 EQUAL_PASS = (
-    "Diffusion minus the AR model's curve over T at the diffusion cell's pass@1, on the straight line between the "
-    "two neighbouring temperatures that enclose it; - where the AR model does not reach that pass@1. The "
+    "Diffusion minus the AR model's curve over T at the diffusion cell's pass@1, on the straight line between "
+    "the two neighbouring temperatures that enclose it; - where the AR model does not reach that pass@1. The "
     "interval draws cell and curve anew in each resample."
 )
 
@@ -131,7 +131,8 @@ def _maps(found: Figures, model: Figures) -> str:
         )
         title = escape(named(measure, sweep["k"]))
         drawn.append(f"<figure><figcaption>{title}</figcaption>{picture}</figure>")
-    return f'<h2>{escape(model["name"])}: token x order temperature</h2><div class="panels">{"".join(drawn)}</div>'
+    title = f"<h2>{escape(model['name'])}: token x order temperature</h2>"
+    return f'{title}<div class="panels">{"".join(drawn)}</div>'
 
 
 def _fronts(found: Figures) -> str:
@@ -149,17 +150,19 @@ def _fronts(found: Figures) -> str:
         by_name = {dot.name: dot for group in dots.values() for dot in group}
         edge = [by_name[name] for name in one["cells"]]
         names = named(quality, k), named(diversity, k)
-        caption = f"<figcaption>{names[0]} and {names[1]} <small>ringed: the front</small></figcaption>"
+        caption = (
+            f"<figcaption>{names[0]} and {names[1]} <small>ringed: the front</small></figcaption>"
+        )
         drawn.append(
             f"<figure>{caption}{key(list(dots))}{scatter(dict(dots), edge, *names)}"
             f"<p><small>{escape(', '.join(one['cells']))}</small></p></figure>"
         )
-    return f'<h2>Quality and diversity: Pareto fronts</h2><div class="panels">{"".join(drawn)}</div>'
+    return (
+        f'<h2>Quality and diversity: Pareto fronts</h2><div class="panels">{"".join(drawn)}</div>'
+    )
 
 
-def _pairs(
-    title: str, note: str, at: str, rows: Sequence[Figures], found: Figures
-) -> str:
+def _pairs(title: str, note: str, at: str, rows: Sequence[Figures], found: Figures) -> str:
     """A line for each cell and AR model, a column for each measure."""
     if not rows:
         return ""
@@ -173,7 +176,8 @@ def _pairs(
         for (cell, against, value), line in lines.items()
     ]
     k = found["sweep"]["k"]
-    head = ["cell", "against", at, *(named(name, k) + (", points" if name in SHARES else "") for name in measures)]
+    units = [named(name, k) + (", points" if name in SHARES else "") for name in measures]
+    head = ["cell", "against", at, *units]
     return f"<h2>{title}</h2><p><small>{note}</small></p>{_scrolling(_table(head, body))}"
 
 

@@ -46,7 +46,8 @@ def heat_map(
                 f'x="{x + SIDE / 2:.0f}" y="{y + HIGH / 2 + 4:.0f}">{number(one)}</text>'
             )
     width, height = MARGIN + len(columns) * SIDE, 24 + len(rows) * HIGH
-    return f'<svg viewBox="0 0 {width} {height}" style="max-width:{width}px" role="img">{"".join(drawn)}</svg>'
+    size = f'viewBox="0 0 {width} {height}" style="max-width:{width}px"'
+    return f'<svg {size} role="img">{"".join(drawn)}</svg>'
 
 
 def scatter(groups: dict[str, Sequence[Dot]], edge: Sequence[Dot], across: str, up: str) -> str:
@@ -56,7 +57,9 @@ def scatter(groups: dict[str, Sequence[Dot]], edge: Sequence[Dot], across: str, 
     drawn = [_axes(frame, across, up)]
     if edge:
         path = " ".join(f"{frame.x(dot.x):.1f},{frame.y(dot.y):.1f}" for dot in edge)
-        drawn.append(f'<polyline class="grid" style="stroke:#888;stroke-dasharray:4 3" points="{path}"/>')
+        drawn.append(
+            f'<polyline class="grid" style="stroke:#888;stroke-dasharray:4 3" points="{path}"/>'
+        )
     for n, group in enumerate(groups.values()):
         colour = COLOURS[n % len(COLOURS)]
         for dot in group:
@@ -101,10 +104,10 @@ def _axes(frame: Frame, across: str, up: str) -> str:
         )
     bottom = frame.y(frame.low)
     for value in ticks(frame.left, frame.right):
-        drawn.append(f'<text class="x" x="{frame.x(value):.1f}" y="{bottom + 15:.1f}">{value:g}</text>')
+        drawn.append(
+            f'<text class="x" x="{frame.x(value):.1f}" y="{bottom + 15:.1f}">{value:g}</text>'
+        )
     middle = (frame.x(frame.left) + frame.x(frame.right)) / 2
     drawn.append(f'<text class="x" x="{middle:.1f}" y="{bottom + 31:.1f}">{escape(across)}</text>')
     drawn.append(f'<text x="2" y="{frame.y(frame.high) + 10:.1f}">{escape(up)}</text>')
     return "".join(drawn)
-
-
