@@ -55,7 +55,7 @@ def _gains(axes: Axes, found: Found, arms: Sequence[Arm], colour: dict[str, str]
         axes.plot([100 * one.value], [y], "o", color=colour[arm.name], markersize=5)
     axes.set_yticks(range(len(arms)), [arm.name for arm in arms])
     axes.set_ylim(len(arms) - 0.4, -0.6)
-    _plain(axes, "points")
+    plain(axes, "points")
 
 
 def _curves(
@@ -73,10 +73,11 @@ def _curves(
                 title = None
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=7)
-    _plain(axes, label)
+    plain(axes, label)
 
 
-def _plain(axes: Axes, label: str) -> None:
+def plain(axes: Axes, label: str) -> None:
+    """The look of all pictures."""
     axes.set_xlabel(label, fontsize=8)
     axes.tick_params(axis="both", labelsize=8)
     axes.grid(color="#dddddd", linewidth=0.6)
