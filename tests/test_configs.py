@@ -8,7 +8,9 @@ from running import ROOT, as_module
 
 from diffucode import config
 from diffucode.generate.settings import GenerateConfig, plan
+from diffucode.measure.sweep.plan import Sweep
 from diffucode.studies.plan import Study, jobs
+from diffucode.studies.temperature.plan import TemperatureStudy
 
 CONFIGS = ROOT / "configs"
 
@@ -22,6 +24,7 @@ def files(folder: str) -> Any:
 def test_every_file_has_a_test() -> None:
     assert {file.relative_to(CONFIGS).parts[0] for file in CONFIGS.rglob("*.*")} == {
         "accelerate",
+        "eval",
         "generate",
         "studies",
         "train",
@@ -51,7 +54,17 @@ def test_train(file: Path) -> None:
 @files("studies")
 def test_studies(file: Path) -> None:
     """Their arms are loaded in tests/studies."""
-    assert jobs(config.load(Study, file))
+    if file.stem == "temperature":
+        assert config.load(TemperatureStudy, file)
+    else:
+        assert jobs(config.load(Study, file))
+
+
+@files("eval")
+def test_eval(file: Path) -> None:
+    """By the beginning of its name."""
+    assert file.stem.startswith("sweep_")
+    assert config.load(Sweep, file)
 
 
 @files("accelerate")

@@ -23,14 +23,14 @@ eDA@k: expected different algorithms among the right ones of k samples, wrong on
 number of algorithms of the right samples, of problems that have one; undefined where none is right. Programs
 count as one algorithm where their canonical syntax trees are equal, which overstates algorithms. AR-ness is
 up to the terminator. Positions are those that went through the model for a sample: passes x row of a
-diffusion model, each once of an AR model with its cache. Tokens are those before the first terminator; core-seconds are
-of the decoding process alone.
+diffusion model, each once of an AR model with its cache. Tokens are those before the first terminator;
+core-seconds are of the decoding process alone.
 """
 EQUAL_T = "Diffusion minus AR at the same token temperature. The better model has more right programs to differ."
 EQUAL_PASS = (
     "Diffusion minus the AR model's curve over T at the diffusion cell's pass@1, on the straight line "
-    "between the two neighbouring temperatures that enclose it; - where the AR model does not reach that pass@1. The "
-    "interval draws cell and curve anew in each resample."
+    "between the two neighbouring temperatures that enclose it; - where the AR model does not reach that "
+    "pass@1. The interval draws cell and curve anew in each resample."
 )
 
 

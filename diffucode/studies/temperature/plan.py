@@ -61,7 +61,7 @@ class TemperatureStudy:
     def __post_init__(self) -> None:
         if self.dev.seed == self.test.seed:
             raise ConfigError(
-                f"dev.seed and test.seed are both {self.dev.seed}: expected two, so that nothing is drawn alike"
+                f"dev.seed and test.seed are both {self.dev.seed}: expected two different ones"
             )
         if self.deep.samples < self.samples or not self.deep.by:
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""The tables of the temperature study, as markdown, from the samples that there are; what is missing is said."""
+"""The tables of the temperature study, as markdown, from the samples there are; what is missing is said."""
 
 from __future__ import annotations
 

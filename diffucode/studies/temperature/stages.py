@@ -73,7 +73,7 @@ class Workshop:
         return grid.left() + unopened * each
 
     def core_seconds(self) -> float:
-        """Of a sample, from those that there are; the plan's guess until then. The sandbox's are not in it."""
+        """Of a sample, from those there are; the plan's guess until then. The sandbox is not counted."""
         samples = [
             one
             for stage in ("choices", "test")
