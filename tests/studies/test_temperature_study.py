@@ -186,7 +186,9 @@ def shop(tmp_path: Path) -> Workshop:
 
 def test_stages_and_what_is_left(shop: Workshop) -> None:
     each = 4 * 4  # problems x samples
-    assert shop.left("choices") == 2 * 4 * each  # of models that were never opened: a full grid each
+    assert (
+        shop.left("choices") == 2 * 4 * each
+    )  # of models that were never opened: a full grid each
     with pytest.raises(ConfigError, match="run the stage choices first"):
         shop.deep()
     fill(shop, "choices")
@@ -226,9 +228,7 @@ def test_a_report_and_a_picture_go_into_the_document(
     assert report(shop, drawn_of(shop)) in capsys.readouterr().out
 
 
-def test_the_command_says_what_is_left(
-    shop: Workshop, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_says_what_is_left(shop: Workshop, capsys: pytest.CaptureFixture[str]) -> None:
     fill(shop, "choices")
     study.main(["plan", *SMALL, "--folder", str(shop.folder)])
     lines = capsys.readouterr().out.splitlines()

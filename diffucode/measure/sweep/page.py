@@ -26,7 +26,9 @@ up to the terminator. Positions are those that went through the model for a samp
 diffusion model, each once of an AR model with its cache. Tokens are those before the first terminator;
 core-seconds are of the decoding process alone.
 """
-EQUAL_T = "Diffusion minus AR at the same token temperature. The better model has more right programs to differ."
+EQUAL_T = (
+    "Diffusion minus AR at the same token T. The better model has more right programs to differ."
+)
 EQUAL_PASS = (
     "Diffusion minus the AR model's curve over T at the diffusion cell's pass@1, on the straight line "
     "between the two neighbouring temperatures that enclose it; - where the AR model does not reach that "
