@@ -118,7 +118,7 @@ def _show(found: Figures) -> None:
 
     terminal = sys.stdout.isatty()
     table = Table(box=box.SIMPLE_HEAD if terminal else box.MARKDOWN)
-    for title in titles(found):
+    for title in titles(found["sweep"]["k"], found["common"]):
         table.add_column(title, justify="left" if title == "model" else "right")
     for cell in found["cells"]:
         table.add_row(*row(cell, intervals=False))

@@ -26,6 +26,7 @@ up to the terminator. Positions are those that went through the model for a samp
 diffusion model, each once of an AR model with its cache. Tokens are those before the first terminator;
 core-seconds are of the decoding process alone.
 """
+WRAPPING = "td { white-space: nowrap; } th { vertical-align: bottom; }"
 EQUAL_T = (
     "Diffusion minus AR at the same token T. The better model has more right programs to differ."
 )
@@ -50,7 +51,7 @@ def render(found: Figures) -> str:
         _pairs("At equal pass@1", EQUAL_PASS, "pass@1", found["equal_pass"], found),
         f"<details><summary>Plan</summary><pre>{escape(safe_dump(sweep, sort_keys=False))}</pre></details>",
     ]
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
+    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}{WRAPPING}</style>'
     return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
 
 
@@ -60,44 +61,42 @@ def named(measure: str, k: int) -> str:
 
 def row(cell: Figures, *, intervals: bool = True) -> list[str]:
     """A cell as a line of the table."""
-
-    def shown(measure: str) -> str:
-        text = (percent if measure in SHARES else plain)(cell[measure])
-        return text if intervals else text.partition(" ")[0]
-
     order = cell["order_temperature"]
+    shown = []
+    for measure in MEASURES:
+        text = (percent if measure in SHARES else plain)(cell[measure])
+        text = text if intervals else text.partition(" ")[0]
+        # of an undefined measure it matters how many problems are behind it
+        shown.append(
+            text + (f" n = {cell[measure]['n']}" if measure == "ea" and cell["ea"] else "")
+        )
     return [
         cell["model"],
         f"{cell['temperature']:g}",
         "-" if order is None else f"{order:g}",
         str(cell["samples"]),
-        *map(shown, (name for name in MEASURES if name != "ea")),
-        f"{shown('ea')} (n = {cell['ea']['n'] if cell['ea'] else 0})",
-        plain(cell["ea_common"]),
+        *shown,
+        plain(cell["ea_common"]) if intervals else plain(cell["ea_common"]).partition(" ")[0],
         _number(cell["tokens_per_second"], 0),
         _number(cell["tokens_per_core_second"], 0),
         _number(cell["core_seconds"], 3),
     ]
 
 
-def titles(found: Figures) -> list[str]:
-    k = found["sweep"]["k"]
-    return [
-        "model",
-        "T",
-        "order T",
-        "samples",
-        *(named(name, k) + (", %" if name in SHARES else "") for name in MEASURES if name != "ea"),
-        "EA",
-        f"EA, {found['common']} common problems",
-        "tokens/s",
-        "tokens/core-s",
-        "core-s a sample",
-    ]
+def titles(k: int, common: int) -> list[str]:
+    """Of the columns of ``row``."""
+    units = [named(name, k) + (", %" if name in SHARES else "") for name in MEASURES]
+    first, last = (
+        ["model", "T", "order T", "samples"],
+        ["tokens/s", "tokens/core-s", "core-s a sample"],
+    )
+    return [*first, *units, f"EA, {common} common problems", *last]
 
 
 def cells_table(found: Figures) -> str:
-    return _scrolling(_table(titles(found), (row(cell) for cell in found["cells"])))
+    return _scrolling(
+        _table(titles(found["sweep"]["k"], found["common"]), (row(cell) for cell in found["cells"]))
+    )
 
 
 def _facts(found: Figures) -> str:
@@ -123,7 +122,7 @@ def _maps(found: Figures, model: Figures) -> str:
     drawn = []
     for measure in MAPPED:
         value = [
-            [_value(of.get((tau, order)), measure) for order in sweep["order_temperatures"]]
+            [_mapped(of.get((tau, order)), measure) for order in sweep["order_temperatures"]]
             for tau in sweep["temperatures"]
         ]
         picture = heat_map(
@@ -131,7 +130,7 @@ def _maps(found: Figures, model: Figures) -> str:
             [f"order T {order:g}" for order in sweep["order_temperatures"]],
             value,
         )
-        title = escape(named(measure, sweep["k"]))
+        title = escape(named(measure, sweep["k"]) + (", %" if measure in SHARES else ""))
         drawn.append(f"<figure><figcaption>{title}</figcaption>{picture}</figure>")
     title = f"<h2>{escape(model['name'])}: token x order temperature</h2>"
     return f'{title}<div class="panels">{"".join(drawn)}</div>'
@@ -144,14 +143,14 @@ def _fronts(found: Figures) -> str:
         quality, diversity = one["quality"], one["diversity"]
         dots: dict[str, list[Dot]] = {}
         for cell in found["cells"]:
-            x, y = _value(cell, quality), _value(cell, diversity)
+            x, y = _mapped(cell, quality), _mapped(cell, diversity)
             if x is not None and y is not None:
                 dots.setdefault(cell["model"], []).append(Dot(x, y, cell["name"]))
         if not dots:
             continue
         by_name = {dot.name: dot for group in dots.values() for dot in group}
         edge = [by_name[name] for name in one["cells"]]
-        names = named(quality, k), named(diversity, k)
+        names = f"{named(quality, k)}, %", named(diversity, k)
         caption = (
             f"<figcaption>{names[0]} and {names[1]} <small>ringed: the front</small></figcaption>"
         )
@@ -194,6 +193,12 @@ def _value(cell: Figures | None, measure: str) -> float | None:
     return value
 
 
+def _mapped(cell: Figures | None, measure: str) -> float | None:
+    """As it is shown: shares in percent."""
+    value = _value(cell, measure)
+    return 100 * value if value is not None and measure in SHARES else value
+
+
 def _number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
@@ -204,5 +209,15 @@ def _scrolling(content: str) -> str:
 
 def _table(head: Iterable[str], body: Iterable[Iterable[Any]]) -> str:
     first = "".join(f"<th>{escape(title)}</th>" for title in head)
-    rows = ("".join(f"<td>{escape(str(cell))}</td>" for cell in line) for line in body)
+    rows = ("".join(f"<td>{_cell(str(cell))}</td>" for cell in line) for line in body)
     return f"<table><tr>{first}</tr>{''.join(f'<tr>{line}</tr>' for line in rows)}</table>"
+
+
+def _cell(text: str) -> str:
+    """A value over its interval."""
+    value, bracket, rest = text.partition(" [")
+    return (
+        f"{escape(value)}<br><small>{escape(bracket[1:] + rest)}</small>"
+        if bracket
+        else escape(value)
+    )

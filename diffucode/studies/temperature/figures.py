@@ -87,12 +87,13 @@ class Found:
     def axis(self, name: Axis) -> list[Values]:
         """Its cells, colder first; none where the axis has one cell alone."""
         best = self.best.drawn.cell
-        kept = {
-            "token": lambda cell: cell.order_temperature == best.order_temperature,
-            "order": lambda cell: cell.temperature == best.temperature,
-            "both": lambda cell: True,
-        }[name]
-        found = [one for one in self.cells if kept(one.drawn.cell)]
+        found = [
+            one
+            for one in self.cells
+            for cell in [one.drawn.cell]
+            if (name != "token" or cell.order_temperature == best.order_temperature)
+            and (name != "order" or cell.temperature == best.temperature)
+        ]
         again = name == "both" and best.decoder == "ar"  # it is the axis of tokens
         return [] if len(found) < 2 or again else found
 
@@ -181,7 +182,7 @@ class Found:
 
     def union(self, cells: Sequence[Values], band: int | None = None) -> Estimate | None:
         """Pass@All."""
-        solved = np.array([one.passed for one in cells]).any(0)
+        solved = np.max([one.passed for one in cells], axis=0) > 0
         kept = [band is None or one.band == band for one in cells[0].samples]
         values = [float(hit) for hit, used in zip(solved, kept, strict=True) if used]
         clusters = [one.signature for one, used in zip(cells[0].samples, kept, strict=True) if used]

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from diffucode.measure.card import table
 from diffucode.measure.figures import percent, plain
-from diffucode.measure.sweep.figures import MEASURES, SHARES, Values, common, figures
+from diffucode.measure.sweep.figures import SHARES, Values, common, figures
 from diffucode.measure.sweep.matched import COMPARED, Matched, at_equal_pass, at_equal_temperature
-from diffucode.measure.sweep.page import named, row
+from diffucode.measure.sweep.page import named, row, titles
 from diffucode.measure.sweep.plan import Cell
 from diffucode.metrics.passk import Estimate
 from diffucode.studies.temperature.figures import AXES, Axis, Found, found_of
@@ -87,7 +87,7 @@ def _claims(have: Drawn, k: int) -> str:
         single = _share(one.best.estimate("pass_k", one.seed))
         rows.append(
             [
-                "Pass@All of a grid of T is 7.3 points over Pass@1024 at one T (Wu et al., mean of 20)",
+                "Pass@All of a grid of T is 7.3 points over Pass@1024 at one T (Wu et al., mean of 4 models)",
                 name,
                 f"{_share(one.union(cells))} against pass@{k} of {single} at one T; not at equal cost",
             ]
@@ -166,10 +166,7 @@ def _cells(shop: Workshop, have: Drawn) -> str:
         model, *rest = row(figures(one, shop.study.seed, shared))
         rows.append([f"`{model}`", *rest])
     many = len(have.test[0].samples)
-    units = [named(name, shop.study.k) + (", %" if name in SHARES else "")
-             for name in MEASURES if name != "ea"]  # fmt: skip
-    head = ["model", "T", "order T", "samples", *units, "EA", f"EA, {shared.sum()} common problems"]
-    head += ["tokens/s", "tokens/core-s", "core-s a sample"]
+    head = titles(shop.study.k, int(shared.sum()))
     return table(f"Cells, on {many} problems of `test`", head, rows)
 
 

@@ -77,7 +77,7 @@ class Workshop:
         samples = [
             one
             for stage in ("choices", "test")
-            for drawn in self.grid(stage).drawn()  # type: ignore[arg-type]
+            for drawn in self.grid(stage).drawn()
             for one in drawn.problems.values()
         ]
         many = sum(one.n for one in samples)
