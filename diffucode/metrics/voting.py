@@ -77,7 +77,7 @@ def decided(pools: Sequence[Pool], rule: Rule) -> Winner | None:
     winners = []
     for pool in pools:
         winner = majority(pool)
-        if winner is None or (len(pool) > 1 and not _confident(pool, pool[winner], rule.inside)):
+        if winner is None or not _confident(pool, pool[winner], rule.inside):
             return None
         winners.append(pool[winner])
     first = majority(winners)
