@@ -46,6 +46,7 @@ def test_what_concerns_the_order_is_left_out_for_an_ar_model() -> None:
         ("models=[a/mini, b/mini]", "last names"),
         ("order_temperatures=[-1.0]", "expected numbers >= 0"),
         ("k=17", "k 17, samples 16"),
+        ("batch_size=0", "batch_size 0"),
         ("decoding.temperature=1.0", "decoding.temperature: the sweep sets it"),
         ("split=train", "split"),
     ],

@@ -14,7 +14,7 @@ from diffucode.errors import ConfigError
 from diffucode.generate.settings import GenerateConfig
 from diffucode.models.families.spec import Decoder
 
-SET_BY_THE_SWEEP = ("model", "temperature", "order_temperature", "samples", "seed")
+SET_BY_THE_SWEEP = ("model", "temperature", "order_temperature", "samples", "seed", "batch_size")
 ORDER_AND_PACE = ("order", "steps", "schedule", "block_length", "compat")
 SPLITS = ("dev", "test", "rl", "ood")
 
@@ -63,6 +63,8 @@ class Sweep:
     """Of the samples, and of the resampling behind the intervals."""
     k: int = 10
     """Of pass@k and eDA@k."""
+    batch_size: int = 64
+    """Rows decoded at once. It changes no result."""
     decoding: GenerateConfig = field(default_factory=GenerateConfig)
     """How else it is decoded. What concerns order and pace is left out for AR models."""
 
@@ -82,6 +84,8 @@ class Sweep:
                 f"problems {self.problems}, k {self.k}, samples {self.samples}: expected 1 or more "
                 "problems, and 1 <= k <= samples, from which k are drawn"
             )
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size {self.batch_size}: expected at least 1")
         plain = GenerateConfig()
         for name in SET_BY_THE_SWEEP:
             if getattr(self.decoding, name) != getattr(plain, name):
@@ -107,6 +111,7 @@ class Sweep:
             order_temperature=cell.order_temperature or 0.0,
             samples=samples,
             seed=self.seed,
+            batch_size=self.batch_size,
         )
 
     def wanted(self, cell: Cell) -> int:
