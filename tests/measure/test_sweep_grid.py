@@ -5,11 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from gridded import diffusion, samples
 from twice import twice
 
 from diffucode.cli import run
 from diffucode.errors import ResumeError
 from diffucode.execution.sandbox import Sandbox
+from diffucode.files import append_jsonl
 from diffucode.measure import problems
 from diffucode.measure.claim import claimed
 from diffucode.measure.sweep import cells as cells_of
@@ -80,6 +82,14 @@ def test_a_killed_sweep_goes_on_and_a_larger_one_extends_it(
     list(grid.run(sandbox))
     at_once = written(whole)
     assert written(grid) == {name: at_once[name] for name in ("mini-t1.5-o2", "mini-ar-t1.5")}
+
+
+def test_blocks_are_put_together_and_an_overlap_is_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "cell.jsonl"
+    for first, right in ((2, [True]), (0, [False, True]), (1, [False, False])):
+        append_jsonl(file, [vars(samples("p", right)) | {"first": first}])
+    [one] = cells_of.read(file, diffusion(1.0)).problems.values()
+    assert one.right == [False, True, True] and one.core_seconds == 0.5 * 3
 
 
 def test_a_cell_that_another_process_draws_is_left_to_it(

@@ -138,6 +138,12 @@ def test_unique_solves_and_their_halves() -> None:
     assert found.bands() == [1] and found.union(found.axis("token"), 2) is None
 
 
+def test_what_the_first_half_alone_solves_is_not_solved_again() -> None:
+    cells = [values(diffusion(0.5), ["1100"]), values(diffusion(1.0), ["0000"])]
+    halves = Found("mini", cells, cells[0], 0, Rule()).solved(cells).halves
+    assert (halves.found, halves.solved, halves.again) == (1, 0, 0)
+
+
 def test_a_vote_beside_one_of_equal_cost() -> None:
     found = grid_of_four(Rule(round=1, least=2))
     voted = found.voted("token")
