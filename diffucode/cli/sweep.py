@@ -106,22 +106,29 @@ def _written(grid: Any) -> Figures:
     return found
 
 
+TOLD = ("pass_1", "pass_k", "eda_k", "ea", "distinct", "valid", "local", "positions")
+
+
 def _show(found: Figures) -> None:
-    """The cells as a table, without intervals: they are in the page."""
+    """The main measures of the cells, without intervals: all is in the page."""
     import sys
 
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    from diffucode.measure.sweep.page import row, titles
+    from diffucode.measure.sweep.figures import SHARES
+    from diffucode.measure.sweep.page import named, shown
 
     terminal = sys.stdout.isatty()
     table = Table(box=box.SIMPLE_HEAD if terminal else box.MARKDOWN)
-    for title in titles(found["sweep"]["k"], found["common"]):
-        table.add_column(title, justify="left" if title == "model" else "right")
+    table.add_column("cell")
+    for measure in TOLD:
+        unit = ", %" if measure in SHARES else ""
+        table.add_column(named(measure, found["sweep"]["k"]) + unit, justify="right")
     for cell in found["cells"]:
-        table.add_row(*row(cell, intervals=False))
+        values = (shown(measure, cell[measure]).partition(" ")[0] for measure in TOLD)
+        table.add_row(cell["name"], *values)
     Console(width=None if terminal else 400, highlight=False, markup=False, emoji=False).print(
         table
     )

@@ -143,7 +143,7 @@ def test_the_command(whole: Grid, capsys: pytest.CaptureFixture[str]) -> None:
     ]
     assert run([*command, "--report"]) == 0
     out = capsys.readouterr().out
-    assert "| mini " in out and (whole.folder / "report.html").is_file()
+    assert "| mini-t1.5-o2 " in out and (whole.folder / "report.html").is_file()
     assert run([*command, "--report", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["problems"] == 2
     empty = str(whole.folder / "empty")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
@@ -59,24 +59,24 @@ def named(measure: str, k: int) -> str:
     return MEASURES[measure].format(k=k)
 
 
-def row(cell: Figures, *, intervals: bool = True) -> list[str]:
+def shown(measure: str, estimate: Figures | None) -> str:
+    """An estimate of a measure, shares in percent."""
+    return (percent if measure in SHARES else plain)(estimate)
+
+
+def row(cell: Figures) -> list[str]:
     """A cell as a line of the table."""
     order = cell["order_temperature"]
-    shown = []
-    for measure in MEASURES:
-        text = (percent if measure in SHARES else plain)(cell[measure])
-        text = text if intervals else text.partition(" ")[0]
-        # of an undefined measure it matters how many problems are behind it
-        shown.append(
-            text + (f" n = {cell[measure]['n']}" if measure == "ea" and cell["ea"] else "")
-        )
+    values = {measure: shown(measure, cell[measure]) for measure in MEASURES}
+    if cell["ea"]:  # it matters how many problems have one
+        values["ea"] += f" n = {cell['ea']['n']}"
     return [
         cell["model"],
         f"{cell['temperature']:g}",
         "-" if order is None else f"{order:g}",
         str(cell["samples"]),
-        *shown,
-        plain(cell["ea_common"]) if intervals else plain(cell["ea_common"]).partition(" ")[0],
+        *values.values(),
+        plain(cell["ea_common"]),
         _number(cell["tokens_per_second"], 0),
         _number(cell["tokens_per_core_second"], 0),
         _number(cell["core_seconds"], 3),
@@ -108,8 +108,8 @@ def _facts(found: Figures) -> str:
         "missing": f"{found['left']} samples" if found["left"] else None,
         "revision": found["revision"] or "not known",
     }
-    shown = [f"{name} <b>{escape(value)}</b>" for name, value in facts.items() if value]
-    return f'<p class="facts">{" &middot; ".join(shown)}</p>'
+    words = [f"{name} <b>{escape(value)}</b>" for name, value in facts.items() if value]
+    return f'<p class="facts">{" &middot; ".join(words)}</p>'
 
 
 def _maps(found: Figures, model: Figures) -> str:
@@ -173,18 +173,13 @@ def _pairs(title: str, note: str, at: str, rows: Sequence[Figures], found: Figur
         place = lines.setdefault((one["cell"], one["against"], one["at"]), {})
         place[one["measure"]] = one["difference"]
     body = [
-        [cell, against, f"{value:.3g}", *(_difference(line[name], name) for name in measures)]
+        [cell, against, f"{value:.3g}", *(shown(name, line[name]) for name in measures)]
         for (cell, against, value), line in lines.items()
     ]
     k = found["sweep"]["k"]
     units = [named(name, k) + (", points" if name in SHARES else "") for name in measures]
     head = ["cell", "against", at, *units]
     return f"<h2>{title}</h2><p><small>{note}</small></p>{_scrolling(_table(head, body))}"
-
-
-def _difference(estimate: Figures | None, measure: str) -> str:
-    shown: Callable[[Figures | None], str] = percent if measure in SHARES else plain
-    return shown(estimate)
 
 
 def _value(cell: Figures | None, measure: str) -> float | None:

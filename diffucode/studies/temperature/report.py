@@ -9,7 +9,7 @@ from diffucode.measure.card import table
 from diffucode.measure.figures import percent, plain
 from diffucode.measure.sweep.figures import SHARES, Values, common, figures
 from diffucode.measure.sweep.matched import COMPARED, Matched, at_equal_pass, at_equal_temperature
-from diffucode.measure.sweep.page import named, row, titles
+from diffucode.measure.sweep.page import named, row, shown, titles
 from diffucode.measure.sweep.plan import Cell
 from diffucode.metrics.passk import Estimate
 from diffucode.studies.temperature.figures import AXES, Axis, Found, found_of
@@ -284,7 +284,7 @@ def _bands(have: Drawn, k: int) -> str:
     for one in have.found:
         cells = one.axis("token")
         for band in one.bands() if cells else []:
-            shown = [
+            rates = [
                 f"{_share(cell.estimate('pass_1', one.seed, among))} / "
                 f"{_share(cell.estimate('pass_k', one.seed, among))}"
                 for cell in cells
@@ -292,7 +292,7 @@ def _bands(have: Drawn, k: int) -> str:
             ]
             many = sum(x.band == band for x in one.best.samples)
             rows.append(
-                [f"`{one.model}`", str(band), str(many), *shown, _share(one.union(cells, band))]
+                [f"`{one.model}`", str(band), str(many), *rates, _share(one.union(cells, band))]
             )
     taus = list(
         dict.fromkeys(
@@ -322,7 +322,7 @@ def _said(cell: Cell) -> str:
 
 
 def _shown(measure: str, estimate: Estimate | None) -> str:
-    return (percent if measure in SHARES else plain)(_json(estimate))
+    return shown(measure, _json(estimate))
 
 
 def _share(estimate: Estimate | None) -> str:
