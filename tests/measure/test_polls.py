@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from diffucode.execution.outputs import fingerprint
 from diffucode.execution.sandbox import Sandbox
 from diffucode.measure import problems
 from diffucode.measure.polls import from_files, live, read_samples
-from diffucode.measure.problems import Problems
+from diffucode.measure.problems import Known, Problems
+from diffucode.measure.sweep import cells as cells_of
 from diffucode.measure.sweep.grid import Grid
 from diffucode.measure.sweep.plan import Sweep
 from diffucode.metrics.voting import Rule
@@ -148,18 +150,32 @@ def test_the_command_on_files(
     assert "inside 1.5" in capsys.readouterr().err
 
 
-def test_a_live_vote_draws_no_more_than_it_needs(tmp_path: Path, sandbox: Sandbox) -> None:
-    """What ends early is the beginning of what would have been drawn otherwise; hard ones have all."""
-    sweep = Sweep(("mini",), (0.0, 0.7), (0.0,), problems=2, samples=6, k=1, seed=5)
-    rule = Rule(round=2, least=2, inside=0.5)
-    found = live(Grid(sweep, tmp_path, tmp_path), "mini", rule, sandbox)
-    assert [cell.short for cell in found.cells] == ["t0-o0", "t0.7-o0"]
-    for poll, election in zip(found.polls, found.elections, strict=True):
-        assert tuple(map(len, poll.labels)) == election.used_T
-        assert election.easy or election.used_T == (1, 6)
-    assert found.drawn == sum(len(pool) for poll in found.polls for pool in poll.labels)
-    assert found.full == 2 * (1 + 6) and found.used <= found.whole
-    again = live(Grid(sweep, tmp_path, tmp_path), "mini", rule, sandbox)
+def test_a_live_vote_draws_no_more_than_it_needs(
+    tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The programs of one problem all do the same, those of the other all something else."""
+    fresh = count()
+
+    def labelled(_: object, known: Sequence[Known], programs: dict[str, list[str]]) -> Any:
+        return {
+            one.problem.id: [
+                ("same",) if one.problem.id.endswith("/0") else (next(fresh),)
+                for _ in programs[one.problem.id]
+            ]
+            for one in known
+        }
+
+    monkeypatch.setattr(cells_of, "behaviours", labelled)
+    sweep = Sweep(("mini-ar",), (0.0, 0.7), problems=2, samples=6, k=1, seed=5)
+    grid, rule = Grid(sweep, tmp_path, tmp_path), Rule(round=2, least=2)
+    found = live(grid, "mini-ar", rule, sandbox)
+    assert [cell.short for cell in found.cells] == ["t0", "t0.7"]
+    assert [(one.easy, one.used_T) for one in found.elections] == [(True, (1, 2)), (False, (1, 6))]
+    assert [tuple(map(len, poll.labels)) for poll in found.polls] == [(1, 2), (1, 6)]
+    assert (found.drawn, found.full) == (10, 14)
+    assert sum(one.n for drawn in grid.drawn() for one in drawn.problems.values()) == 10
+    assert 0 < found.used < found.whole
+    again = live(grid, "mini-ar", rule, sandbox)
     assert again.elections == found.elections
 
 
