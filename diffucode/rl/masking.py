@@ -527,13 +527,14 @@ class Traced:
             raise PlanError(
                 f"row {row}, column {col} is scored, but its trace says that no step wrote it"
             )
-        doubt_BL = (
-            torch.ones(step_BL.shape) if logprob_BL is None else 1 - logprob_BL.double().exp()
-        )
+        doubt_BL = torch.ones_like(step_BL, dtype=torch.float64)
+        if logprob_BL is not None:
+            doubt_BL = 1 - logprob_BL.double().exp()
         chosen_B = []
         for b in range(len(group_BL)):
             groups, index_n = group_BL[b][scored_BL[b]].unique(return_inverse=True)
-            doubt_G = np.bincount(index_n.cpu(), doubt_BL[b][scored_BL[b]].cpu())
+            doubt_n = doubt_BL[b][scored_BL[b]]
+            doubt_G = np.bincount(index_n.cpu().numpy(), doubt_n.cpu().numpy())
             chosen_B.append(self._chosen(groups.tolist(), doubt_G, float(chance.level(0)[b])))
         shape = (max(map(len, chosen_B), default=0), *step_BL.shape)
         hidden_KBL = torch.zeros(shape, dtype=torch.bool, device=step_BL.device)

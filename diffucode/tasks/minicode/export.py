@@ -12,14 +12,13 @@ from diffucode.tasks.problem import Case, Problem
 def evalplus(problems: Iterable[Problem]) -> Iterator[dict[str, Any]]:
     """One JSON object a problem, with the fields that EvalPlus 0.3.1 reads.
 
-    ``task_id`` is the id with "-" for all its slashes but the first (``minicode/test-0-17``): readers split
-    it at one. The inputs are those of ``base`` and ``plus``; ``reward`` is left out. ``test`` holds the base
+    The inputs are those of ``base`` and ``plus``; ``reward`` is left out. ``test`` holds the base
     cases as HumanEval's ``check(candidate)``.
     """
     for problem in problems:
         made = tests(problem.id)
         yield {
-            "task_id": problem.id.replace("/", "-").replace("-", "/", 1),
+            "task_id": task_id(problem),
             "prompt": problem.prompt,
             "entry_point": problem.entry_point,
             "canonical_solution": problem.reference,
@@ -29,6 +28,11 @@ def evalplus(problems: Iterable[Problem]) -> Iterator[dict[str, Any]]:
             "atol": 0,
             "test": _check(made.base),
         }
+
+
+def task_id(problem: Problem) -> str:
+    """The id with "-" for all its slashes but the first (``minicode/test-0-17``): readers split it at one."""
+    return problem.id.replace("/", "-").replace("-", "/", 1)
 
 
 def _inputs(cases: Iterable[Case]) -> list[list[Any]]:
