@@ -31,7 +31,7 @@ def constructs(program: str) -> frozenset[str] | None:
     """The constructs that a program uses, by name; None where it does not parse.
 
     What it defines and never calls counts as well. Beside calls: ``recursion`` (functions that call one
-    another in a circle), ``nested loops`` (a loop in a loop, or in a function called from one), ``halving``,
+    another in a circle, and go on with what comes back: a call that is returned as it is, is a loop), ``nested loops`` (a loop in a loop, or in a function called from one), ``halving``,
     ``remainder``, ``bits``, ``exchange`` (two places of a list trade values), ``loop`` (a statement) and
     ``comprehension``.
     """
@@ -94,7 +94,26 @@ def _functions(tree: ast.AST) -> dict[str, ast.AST]:
 def _calls(tree: ast.AST) -> dict[str, set[str]]:
     """Which of a program's functions each of them calls."""
     functions = _functions(tree)
-    return {name: set(_named(function)) & set(functions) for name, function in functions.items()}
+    found = {}
+    for name, function in functions.items():
+        tails = _tails(function)
+        called = [n for n in ast.walk(function) if isinstance(n, ast.Call) and id(n) not in tails]
+        found[name] = {_name(call.func) for call in called} & set(functions)
+    return found
+
+
+def _tails(function: ast.AST) -> set[int]:
+    """The calls whose value is returned as it is."""
+    found: set[int] = set()
+    for node in ast.walk(function):
+        ends = [node.value] if isinstance(node, ast.Return) else []
+        while ends:
+            end = ends.pop()
+            if isinstance(end, ast.IfExp):
+                ends += [end.body, end.orelse]
+            elif isinstance(end, ast.Call):
+                found.add(id(end))
+    return found
 
 
 def _reached(name: str, calls: dict[str, set[str]]) -> set[str]:
