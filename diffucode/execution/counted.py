@@ -1,8 +1,8 @@
 """What a program does with its arguments, counted from the inside.
 
-Numbers and strings in the arguments become ``Number``, ``Real`` and ``Text``: equal to what they stand for, but
-each operation on them counts, also one that a built-in function makes (``sum`` adds, ``sorted`` compares,
-``set`` hashes). The elements bear numbers, and which two of them were compared or added is remembered.
+Numbers and strings in the arguments become ``Number``, ``Real`` and ``Text``: equal to what they stand
+for, but each operation on them counts, also one that a built-in function makes (``sum`` adds, ``sorted``
+compares, ``set`` hashes). Elements bear numbers, and which two were compared or added is remembered.
 What a program does with values of its own is counted by calls of ``count`` that ``counting.py`` has
 written into its text.
 
@@ -96,7 +96,9 @@ def profile(*arguments: Any) -> tuple[bool, list[int], int, list[tuple[int, int]
 def _watch(frame: Any, event: str, _argument: Any) -> None:
     """Calls of the program's own functions, not of comprehensions, which newer Pythons do not call."""
     code = frame.f_code
-    if code.co_filename != "<counted>" or code.co_flags & 0x20:  # a generator is resumed, not called
+    if (
+        code.co_filename != "<counted>" or code.co_flags & 0x20
+    ):  # a generator is resumed, not called
         return
     if code.co_name.startswith("<") and code.co_name != "<lambda>":
         return
@@ -220,7 +222,8 @@ _OPERATORS = {
     "truth": "bool",
 }
 _METHODS = (
-    "lower upper swapcase replace strip lstrip rstrip split find rfind index rindex count startswith endswith"
+    "lower upper swapcase replace strip lstrip rstrip split find rfind index rindex"
+    " count startswith endswith"
 )
 
 
@@ -231,7 +234,7 @@ def _equip() -> None:
             for name in (f"__{name}__" for name in names.split()):
                 if hasattr(base, name):
                     setattr(cls, name, _method(base, name, kind))
-    for name in "lt le gt ge eq ne contains mul rmul".split():
+    for name in ("lt", "le", "gt", "ge", "eq", "ne", "contains", "mul", "rmul"):
         kind = {"eq": "equal", "ne": "equal"}.get(name, "order" if len(name) == 2 else "text")
         setattr(Text, f"__{name}__", _method(str, f"__{name}__", kind))
     for name in _METHODS.split():

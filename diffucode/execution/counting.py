@@ -50,7 +50,9 @@ def profiles(
     """
     known = list(asked)
     found: list[list[Profile | None]] = [[None] * len(one.inputs) for one in known]
-    numbered = [(number, text) for number, one in enumerate(known) if (text := instrumented(one.program))]
+    numbered = [
+        (number, text) for number, one in enumerate(known) if (text := instrumented(one.program))
+    ]
 
     def jobs() -> Iterable[Job]:
         for number, text in numbered:

@@ -31,9 +31,9 @@ def constructs(program: str) -> frozenset[str] | None:
     """The constructs that a program uses, by name; None where it does not parse.
 
     What it defines and never calls counts as well. Beside calls: ``recursion`` (functions that call one
-    another in a circle, and go on with what comes back: a call that is returned as it is, is a loop), ``nested loops`` (a loop in a loop, or in a function called from one), ``halving``,
-    ``remainder``, ``bits``, ``exchange`` (two places of a list trade values), ``loop`` (a statement) and
-    ``comprehension``.
+    another in a circle and go on with what comes back: a call that is returned as it is, is a loop),
+    ``nested loops`` (a loop in a loop, or in a function called from one), ``halving``, ``remainder``,
+    ``bits``, ``exchange`` (two places of a list trade values), ``loop`` (a statement), ``comprehension``.
     """
     if (text := canonical(program)) is None:
         return None
@@ -79,7 +79,9 @@ def _of(node: ast.AST) -> set[str]:
             return {"reversal"}
         case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)):
             places = [ast.unparse(one) for one in targets if isinstance(one, ast.Subscript)]
-            return {"exchange"} if places and set(places) <= set(map(ast.unparse, values)) else set()
+            return (
+                {"exchange"} if places and set(places) <= set(map(ast.unparse, values)) else set()
+            )
         case ast.For() | ast.While():
             return {"loop"}
         case ast.comprehension():
@@ -88,7 +90,9 @@ def _of(node: ast.AST) -> set[str]:
 
 
 def _functions(tree: ast.AST) -> dict[str, ast.AST]:
-    return {n.name: n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))}
+    return {
+        n.name: n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))
+    }
 
 
 def _calls(tree: ast.AST) -> dict[str, set[str]]:

@@ -28,8 +28,8 @@ class Grown(NamedTuple):
 
 
 def grown(inputs: Sequence[Arguments]) -> list[Grown]:
-    """The largest inputs, each times ``FACTORS``: all arguments, and where there are both, collections alone and
-    numbers alone. [] for no inputs."""
+    """The largest inputs, each times ``FACTORS``: all arguments, and where there are both, collections alone
+    and numbers alone. [] for no inputs."""
     largest = sorted(inputs, key=_size, reverse=True)[:EXAMPLES]
     found = []
     for arguments in largest:

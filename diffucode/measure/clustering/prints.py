@@ -26,7 +26,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from diffucode.execution.counted import CODE, DATA, KINDS
+from diffucode.execution.counted import DATA, KINDS
 from diffucode.execution.counting import Profile
 from diffucode.measure.clustering.grow import Grown
 from diffucode.tasks.constructs import constructs
@@ -35,8 +35,8 @@ FEATURES = (
     *("data", "meetings", "rounds", "growth", "depth", "code", "constructs", "names", "form"),
 )
 TELLING = frozenset(
-    ("sort", "heap", "bisection", "hashing", "queue", "memory", "recursion", "reversal")
-    + ("halving", "replacement", "combinations", "factorial")
+    {"sort", "heap", "bisection", "hashing", "queue", "memory", "recursion", "reversal"}
+    | {"halving", "replacement", "combinations", "factorial"}
 )
 """Constructs that a surface rewrite seldom brings in."""
 _DATA = slice(0, len(DATA))
