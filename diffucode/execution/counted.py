@@ -239,8 +239,8 @@ def _equip() -> None:
         setattr(Text, f"__{name}__", _method(str, f"__{name}__", kind))
     for name in _METHODS.split():
         setattr(Text, name, _method(str, name, "text"))
-    for cls, base in ((Number, int), (Real, float), (Text, str)):
-        cls.__hash__ = _hash(base)  # type: ignore[method-assign]
+    for counted, plain in ((Number, int), (Real, float), (Text, str)):
+        setattr(counted, "__hash__", _hash(plain))  # noqa: B010 - a type may not assign to it
 
 
 def _hash(base: Any) -> Callable[[Any], int]:

@@ -15,6 +15,7 @@ A loop stays a loop and a comprehension one: whether these are the same algorith
 from __future__ import annotations
 
 import ast
+from copy import copy
 from random import Random
 
 _NAMES = "alpha beta gamma delta first second third item part piece rest acc tally cell mark step".split()  # noqa: SIM905
@@ -150,7 +151,8 @@ def _with_helper(tree: ast.Module) -> None:
     ):
         return
     arguments: list[ast.expr] = [ast.Name(a.arg, ast.Load()) for a in function.args.args]
-    helper = ast.FunctionDef("solved", function.args, function.body, [], None, None, type_params=[])
+    helper = copy(function)
+    helper.name, helper.decorator_list = "solved", []
     call = ast.Call(ast.Name("solved", ast.Load()), arguments, [])
     function.body = [ast.Return(call)]
     tree.body.insert(tree.body.index(function), helper)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from diffucode.measure.clustering.labelled import Half, labelled
 from diffucode.measure.clustering.linkage import average_linkage
-from diffucode.measure.clustering.rule import Rule, fit
+from diffucode.measure.clustering.rule import Grain, Rule, fit
 from diffucode.measure.clustering.task import Clusterer, Task, numbered
 from diffucode.metrics.agreement import Pairs, effective, expected_distinct, pairs, together
 from diffucode.metrics.passk import Estimate, bootstrap, clustered
@@ -180,22 +180,22 @@ class Measured:
         return self.apart_NNF[a, b], algorithm_N[a] == algorithm_N[b]
 
 
-def fitted(measured: Sequence[Measured]) -> tuple[Rule, float]:
+def fitted(measured: Sequence[Measured], grain: Grain) -> tuple[Rule, float]:
     """The rule for these problems, and the F1 of its pairs on problems left out of the fit, one at a time.
 
     The cut is the one that does best on the problems left out.
     """
     best = (-1.0, 0.0)
-    weights = [_weights(m for m in measured if m is not out) for out in measured]
+    weights = [_weights((m for m in measured if m is not out), grain) for out in measured]
     for cut in CUTS:
         f1 = _f1(zip(measured, (Rule(w, cut) for w in weights), strict=True))
         best = max(best, (f1, cut))
-    return Rule(_weights(measured), best[1]), best[0]
+    return Rule(_weights(measured, grain), best[1]), best[0]
 
 
-def _weights(measured: Iterable[Measured]) -> tuple[float, ...]:
+def _weights(measured: Iterable[Measured], grain: Grain) -> tuple[float, ...]:
     apart, same = zip(*(one.pairs for one in measured), strict=True)
-    return fit(np.concatenate(apart), np.concatenate(same))
+    return fit(np.concatenate(apart), np.concatenate(same), grain)
 
 
 def _f1(ruled: Iterable[tuple[Measured, Rule]]) -> float:

@@ -117,7 +117,8 @@ def _jaccard(one: frozenset[object], other: frozenset[object]) -> float:
 
 def _bray_curtis(a_CK: NDArray[np.float64], b_CK: NDArray[np.float64]) -> NDArray[np.float64]:
     total_C = (a_CK + b_CK).sum(axis=1)
-    return np.abs(a_CK - b_CK).sum(axis=1) / np.maximum(total_C, 1e-9)
+    apart_C: NDArray[np.float64] = np.abs(a_CK - b_CK).sum(axis=1) / np.maximum(total_C, 1e-9)
+    return apart_C
 
 
 def _magnitudes(ratio: float) -> float:
@@ -125,11 +126,12 @@ def _magnitudes(ratio: float) -> float:
 
 
 def _rounds(log_CK: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.log1p(np.expm1(log_CK[:, [_LOOP, _CALL]]).sum(axis=1))
+    return _work(log_CK[:, [_LOOP, _CALL]])
 
 
 def _work(log_CK: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.log1p(np.expm1(log_CK).sum(axis=1))
+    log_C: NDArray[np.float64] = np.log1p(np.expm1(log_CK).sum(axis=1))
+    return log_C
 
 
 def _growth(ahead_C: NDArray[np.float64], inputs: Sequence[Grown]) -> float:

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from diffucode.measure.clustering.prints import FEATURES
 
 Grain = Literal["idea", "form"]
-STEPS, RATE, PENALTY = 4000, 0.2, 0.01
+SPELLING = ("code", "names", "form")
+"""Features that say how a program is spelled; an idea is not told by them."""
+STEPS, RATE, PENALTY = 4000, 2.0, 0.1
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,9 @@ class Rule:
         return distance
 
 
-def fit(apart_PF: NDArray[np.float64], same_P: NDArray[np.bool_]) -> tuple[float, ...]:
+def fit(
+    apart_PF: NDArray[np.float64], same_P: NDArray[np.bool_], grain: Grain
+) -> tuple[float, ...]:
     """Weights by logistic regression: P(same) = sigmoid(bias - weights . features), scaled to bias 1.
 
     Pairs of the same and of different algorithms count equally in total, weights stay non-negative, and
@@ -43,10 +47,11 @@ def fit(apart_PF: NDArray[np.float64], same_P: NDArray[np.bool_]) -> tuple[float
     sign_P = np.where(same_P, 1.0, -1.0)
     share_P = np.where(same_P, 0.5 / same_P.sum(), 0.5 / (~same_P).sum())
     bias, weight_F = 0.0, np.zeros(len(FEATURES))
+    used_F = np.array([grain == "form" or name not in SPELLING for name in FEATURES])
     for _ in range(STEPS):
         margin_P = sign_P * (bias - apart_PF @ weight_F)
         pull_P = share_P * sign_P / (1 + np.exp(margin_P))
-        bias += RATE * 10 * float(pull_P.sum())
+        bias += RATE * float(pull_P.sum())
         slope_F = -(apart_PF.T @ pull_P) - PENALTY * weight_F
-        weight_F = np.maximum(0.0, weight_F + RATE * 10 * slope_F)
+        weight_F = used_F * np.maximum(0.0, weight_F + RATE * slope_F)
     return tuple(round(float(w), 3) for w in weight_F / bias)
