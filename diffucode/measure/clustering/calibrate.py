@@ -8,6 +8,7 @@ Figures are over pairs of programs of a problem, with intervals over problems.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ PROBES = 24
 """Inputs of a minicode problem that a clusterer is given."""
 DRAWN = 10
 """The K of DA@K."""
+_UNDEFINED = Estimate(math.nan, math.nan, math.nan, 0, 0)
 CUTS = tuple(round(0.3 + 0.05 * step, 2) for step in range(19))
 
 
@@ -107,6 +109,8 @@ def measure(clusterer: Clusterer, known: Sequence[Known], seed: int = 0) -> Figu
     groups = [one.group for one in known]
 
     def pooled(figure: Callable[[Pairs], float]) -> Estimate:
+        if math.isnan(figure(together(found))):
+            return _UNDEFINED
         return bootstrap(lambda some: figure(together(found[n] for n in some)), groups, seed)
 
     sizes = [_sizes(label, one.algorithms) for label, one in zip(labels, known, strict=True)]
@@ -141,7 +145,7 @@ def _error(
 ) -> Estimate:
     some = [(a, b, group) for (a, b), group in zip(sizes, groups, strict=True) if sum(a) >= least]
     if not some:
-        return Estimate(np.nan, np.nan, np.nan, 0, 0)
+        return _UNDEFINED
     errors = [abs(figure(a) - figure(b)) for a, b, _ in some]
     return clustered(errors, [group for _, _, group in some], seed)
 
