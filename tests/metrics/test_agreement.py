@@ -15,6 +15,10 @@ def test_pairs_by_hand() -> None:
     assert together([found, found]) == Pairs(2, 2, 6, 10)
 
 
+def test_two_things_without_a_cluster_are_not_in_one() -> None:
+    assert pairs([None, None], "aa") == Pairs(0, 0, 1, 0)
+
+
 def test_adjusted_rand_is_hubert_and_arabies() -> None:
     # 9 things, contingency [[2, 1, 0], [0, 2, 1], [0, 0, 3]]: index 5, expected 10 * 9 / 36, limit 9.5
     clusters, classes = "aaabbbccc", "xxyyyzzzz"
