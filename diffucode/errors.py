@@ -14,7 +14,8 @@
     ├── TaskError         (ValueError)    a task or data set that is asked for something it does not have
     ├── ResumeError       (ValueError)    a run folder that does not fit the run that wants to continue it
     ├── JobError          (RuntimeError)  a job of a study that ended without a result
-    └── ServeError        (RuntimeError)  a server that cannot start, a request that it turns away
+    ├── ServeError        (RuntimeError)  a server that cannot start, a request that it turns away
+    └── JudgeError        (RuntimeError)  a judge that cannot be asked or gives no answer
 
 Each also inherits the standard error it refines, so ``except ValueError`` keeps working. A message
 names the place, what was expected, what came and the likely fix; the command line prints it as one
@@ -80,3 +81,7 @@ class JobError(DiffucodeError, RuntimeError):
 
 class ServeError(DiffucodeError, RuntimeError):
     """A server that cannot start, or a request that it turns away."""
+
+
+class JudgeError(DiffucodeError, RuntimeError):
+    """A judge of programs that cannot be asked or gives no answer."""
