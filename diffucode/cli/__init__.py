@@ -14,6 +14,8 @@ from diffucode.cli.infill import infill
 from diffucode.cli.models import models
 from diffucode.cli.replay import replay
 from diffucode.cli.runpage import runpage
+from diffucode.cli.samples import samples
+from diffucode.cli.score import score
 from diffucode.cli.serve import serve
 from diffucode.cli.sweep import sweep
 from diffucode.cli.vote import vote
@@ -28,7 +30,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (generate, infill, replay, serve, estimators, runpage, sweep, vote, models, doctor):
+COMMANDS = (
+    generate,
+    infill,
+    replay,
+    samples,
+    score,
+    sweep,
+    vote,
+    serve,
+    estimators,
+    runpage,
+    models,
+    doctor,
+)
+for command in COMMANDS:
     app.command()(command)
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer shows only the subclass
