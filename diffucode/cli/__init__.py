@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
+from diffucode.cli.arness import arness
 from diffucode.cli.doctor import doctor
 from diffucode.cli.estimators import estimators
 from diffucode.cli.generate import generate
@@ -28,7 +29,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (generate, infill, replay, serve, estimators, runpage, sweep, vote, models, doctor):
+for command in (
+    generate,
+    infill,
+    replay,
+    serve,
+    arness,
+    estimators,
+    runpage,
+    sweep,
+    vote,
+    models,
+    doctor,
+):
     app.command()(command)
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer shows only the subclass
