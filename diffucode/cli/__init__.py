@@ -17,6 +17,7 @@ from diffucode.cli.replay import replay
 from diffucode.cli.runpage import runpage
 from diffucode.cli.serve import serve
 from diffucode.cli.sweep import sweep
+from diffucode.cli.tracepage import tracepage
 from diffucode.cli.vote import vote
 from diffucode.errors import DiffucodeError
 
@@ -34,6 +35,7 @@ for command in (
     infill,
     replay,
     serve,
+    tracepage,
     arness,
     estimators,
     runpage,
