@@ -12,6 +12,7 @@ from diffucode.cli.doctor import doctor
 from diffucode.cli.estimators import estimators
 from diffucode.cli.generate import generate
 from diffucode.cli.infill import infill
+from diffucode.cli.infilling import infilling
 from diffucode.cli.models import models
 from diffucode.cli.replay import replay
 from diffucode.cli.runpage import runpage
@@ -37,6 +38,7 @@ for command in (
     serve,
     tracepage,
     arness,
+    infilling,
     estimators,
     runpage,
     sweep,
