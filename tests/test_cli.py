@@ -11,7 +11,7 @@ import pytest
 from diffucode.cli import run
 from diffucode.cli.inputs import read_jsonl
 from diffucode.generate.prompted import Prompt
-from diffucode.models.load import Loaded, save
+from diffucode.models.load import Loaded, load, save
 from diffucode.models.toy import tiny_tokenizer, tiny_transformer
 from diffucode.tasks.prompts import HEADERS
 
@@ -116,6 +116,8 @@ def test_infill_trace_and_replay(tell: Tell, tmp_path: Path) -> None:
     code, out, _ = tell("replay", str(trace))
     assert code == 0
     assert out.count("\nstep ") == row["steps"]
+    ends = json.loads(trace.read_text())["terminators"]
+    assert ends == list(load("mini").denoiser.terminator_ids), "a reader can tell where answers end"
 
 
 def test_watching_shows_the_canvas_on_stderr_only(tell: Tell) -> None:

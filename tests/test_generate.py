@@ -331,8 +331,11 @@ def test_a_file_over_the_limit_is_refused() -> None:
 
 def test_a_trace_file_round_trips_and_needs_no_model() -> None:
     done = complete(Scripted(BODY, backwards=True), samples=2, temperature=0.5)
-    file = TraceFile.of("toy", TOKENIZER, [c.trace for c in done])
+    file = TraceFile.of("toy", TOKENIZER, [c.trace for c in done], (END,))
     assert TraceFile.loads(file.dumps(), "here") == file
+    older = json.loads(file.dumps())
+    del older["terminators"]
+    assert TraceFile.loads(json.dumps(older), "here").terminators == ()
     token = file.traces[0].token
     assert "".join(file.pieces[int(t)] for t in token).startswith(ADD.text + "\n" + BODY)
 

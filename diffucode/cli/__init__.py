@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 import typer
 
+from diffucode.cli.arness import arness
 from diffucode.cli.doctor import doctor
 from diffucode.cli.estimators import estimators
 from diffucode.cli.generate import generate
 from diffucode.cli.infill import infill
+from diffucode.cli.infilling import infilling
 from diffucode.cli.models import models
 from diffucode.cli.replay import replay
 from diffucode.cli.runpage import runpage
@@ -18,6 +20,7 @@ from diffucode.cli.samples import samples
 from diffucode.cli.score import score
 from diffucode.cli.serve import serve
 from diffucode.cli.sweep import sweep
+from diffucode.cli.tracepage import tracepage
 from diffucode.cli.vote import vote
 from diffucode.errors import DiffucodeError
 
@@ -30,12 +33,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-COMMANDS = (
+for command in (
     generate,
     infill,
     replay,
+    tracepage,
     samples,
     score,
+    infilling,
+    arness,
     sweep,
     vote,
     serve,
@@ -43,8 +49,7 @@ COMMANDS = (
     runpage,
     models,
     doctor,
-)
-for command in COMMANDS:
+):
     app.command()(command)
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer shows only the subclass

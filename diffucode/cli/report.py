@@ -98,7 +98,9 @@ class Report:
         for completion in self._held:
             self._print(completion)
         if self.trace is not None and self._loaded is not None and self._traces:
-            file = TraceFile.of(self._loaded.name, self._loaded.tokenizer, self._traces)
+            loaded = self._loaded
+            ends = loaded.denoiser.terminator_ids
+            file = TraceFile.of(loaded.name, loaded.tokenizer, self._traces, ends)
             write_atomic(self.trace, file.dumps())
 
 

@@ -1,7 +1,7 @@
 """Trace files: traces with the text of their tokens, so that a replay needs no model.
 
     {"format": "diffucode-trace", "version": 1, "model": NAME,
-     "pieces": {TOKEN ID: TEXT, ...}, "traces": [TRACE, ...]}
+     "pieces": {TOKEN ID: TEXT, ...}, "terminators": [TOKEN ID, ...], "traces": [TRACE, ...]}
 
 A TRACE is ``decoding.trace.Trace.to_json()`` with a version of its own.
 """
@@ -28,11 +28,19 @@ class TraceFile:
     pieces: dict[int, str]
     """Text of every token that occurs."""
     traces: tuple[Trace, ...]
+    terminators: tuple[int, ...] = ()
+    """Tokens that end an answer; none in a file that does not say."""
 
     @classmethod
-    def of(cls, model: str, tokenizer: Tokenizer, traces: Sequence[Trace]) -> TraceFile:
+    def of(
+        cls,
+        model: str,
+        tokenizer: Tokenizer,
+        traces: Sequence[Trace],
+        terminators: Sequence[int] = (),
+    ) -> TraceFile:
         """The file of these traces."""
-        return cls(model, pieces(tokenizer, traces), tuple(traces))
+        return cls(model, pieces(tokenizer, traces), tuple(traces), tuple(terminators))
 
     def dumps(self) -> str:
         """JSON; ``loads`` gives back an equal value."""
@@ -42,6 +50,7 @@ class TraceFile:
                 "version": VERSION,
                 "model": self.model,
                 "pieces": {str(token): text for token, text in sorted(self.pieces.items())},
+                "terminators": list(self.terminators),
                 "traces": [trace.to_json() for trace in self.traces],
             }
         )
@@ -62,7 +71,8 @@ class TraceFile:
         try:
             names = {int(token): str(text) for token, text in value["pieces"].items()}
             traces = tuple(Trace.from_json(trace) for trace in value["traces"])
-            return cls(str(value["model"]), names, traces)
+            ends = tuple(int(token) for token in value.get("terminators", ()))
+            return cls(str(value["model"]), names, traces, ends)
         except TraceError as error:
             raise TraceError(f"{place}: {error}") from None
         except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diffucode.decoding.canvas import Canvas
-from diffucode.errors import ConfigError
+from diffucode.errors import ConfigError, TraceError
+from diffucode.generate.traces import TraceFile
+from diffucode.measure.orders import by_prompt
 from diffucode.models.load import Loaded
 from diffucode.protocols import Positions
 from diffucode.sampling.summary import softmax
@@ -61,3 +63,26 @@ def first_step(loaded: Loaded, prompts: Sequence[Sequence[int]], canvas: int) ->
     return FirstStep(
         *(found[name].double().cpu().numpy().reshape(shape) for name in ("confidence", "entropy"))
     )
+
+
+def first_steps(
+    loaded: Loaded, recorded: TraceFile, place: str, batch: int = 16
+) -> tuple[FirstStep, int]:
+    """The first-step profile over the prompts of a trace file, and how long its canvas is: the shortest
+    of theirs.
+
+    Raises TraceError for traces whose prompts continue behind a hole, ConfigError for an AR model.
+    """
+    firsts = [some[0] for some in by_prompt(recorded.traces).values()]
+    for one in firsts:
+        if one.given[one.start :].any():
+            raise TraceError(
+                f"{place}: {one.id} has given text behind a hole; the first-step profile is of "
+                "completions, whose canvas begins where the prompt ends"
+            )
+    canvas = min(len(one.token) - one.start for one in firsts)
+    tokens = [one.token[: one.start].tolist() for one in firsts]
+    found = [
+        first_step(loaded, tokens[at : at + batch], canvas) for at in range(0, len(tokens), batch)
+    ]
+    return FirstStep(*(np.concatenate(column) for column in zip(*found, strict=True))), canvas

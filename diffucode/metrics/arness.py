@@ -25,7 +25,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -145,6 +144,14 @@ def _ends_with(steps: Sequence[frozenset[int]], wanted: Sequence[int], ordered: 
     return _ends_with(before, rest, ordered) / (math.factorial(size) if ordered else 1)
 
 
+def at_random(n: int) -> Order:
+    """n positions in one step: ``parallel="expected"`` gives what a random order of them has on average.
+
+    Local AR-ness@1 is 1/n then, global AR-ness@k the mean of min(k, m) / m over m from 1 to n.
+    """
+    return Order(np.arange(n), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.float32))
+
+
 def _check(k: int) -> None:
     if k < 1:
         raise ValueError(f"AR-ness@{k}: expected k of at least 1")
@@ -172,32 +179,6 @@ def tie_share(order: Order) -> float:
     same = order.logprob_T[1:] == order.logprob_T[:-1]
     tied_T = np.append(same, False) | np.append(False, same)
     return float(tied_T.mean())
-
-
-# --- orders beside each other ------------------------------------------------------------------
-
-
-def order_overlap(one: Order, two: Order) -> float:
-    """Average overlap of two orders (Fagin, Kumar, Sivakumar 2003): the shared part of their first d
-    positions, averaged over d up to the length of the shorter.
-
-    1 for equal orders, (n + 1) / 2n expected of random ones over the same n positions, 0 for orders that
-    share none. NaN where nothing was written.
-    """
-    depth = min(len(one), len(two))
-    if not depth:
-        return math.nan
-    first, second = one.position_T[:depth], two.position_T[:depth]
-    at = {int(position): d for d, position in enumerate(second)}
-    both = [max(d, at[p]) for d, p in enumerate(first.tolist()) if p in at]
-    shared_D = np.cumsum(np.bincount(np.array(both, dtype=np.int64), minlength=depth))
-    return float((shared_D / np.arange(1, depth + 1)).mean())
-
-
-def mean_overlap(orders: Sequence[Order]) -> float:
-    """Mean ``order_overlap`` over all pairs, of samples of one problem; NaN for fewer than two."""
-    pairs = [order_overlap(one, two) for one, two in combinations(orders, 2)]
-    return float(np.mean(pairs)) if pairs else math.nan
 
 
 def heat_map(orders: Sequence[Order]) -> NDArray[np.float64]:
