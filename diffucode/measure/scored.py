@@ -132,8 +132,8 @@ class Scored:
 
     def to_json(self) -> dict[str, Any]:
         """``base`` and ``plus`` of the first scorer stand at the top."""
-        named = {
-            scorer: {half: one.to_json() for half, one in halves.items()}
+        named: dict[str, dict[str, Any]] = {
+            scorer: {str(half): one.to_json() for half, one in halves.items()}
             for scorer, halves in self.figures.items()
         }
         return {
@@ -176,7 +176,7 @@ def scored(
             f"{samples}: pass@{max(asked)} of {many} samples a task; ask for a smaller k"
         )
     verdicts: dict[str, list[Verdict]] = {}
-    isolation = {}
+    isolation: dict[str, str] = {}
     if scorer != "evalplus":
         with Sandbox(tier="strongest") as sandbox:
             isolation["strict"] = sandbox.tier

@@ -532,9 +532,10 @@ class Traced:
             doubt_BL = 1 - logprob_BL.double().exp()
         chosen_B = []
         for b in range(len(group_BL)):
-            groups, index_n = group_BL[b][scored_BL[b]].unique(return_inverse=True)
-            doubt_n = doubt_BL[b][scored_BL[b]]
-            doubt_G = np.bincount(index_n.cpu().numpy(), doubt_n.cpu().numpy())
+            group_n, doubt_n = (x[b][scored_BL[b]].cpu().numpy() for x in (group_BL, doubt_BL))
+            groups, index_n = np.unique(group_n, return_inverse=True)
+            doubt_G = np.zeros(len(groups))
+            np.add.at(doubt_G, index_n, doubt_n)
             chosen_B.append(self._chosen(groups.tolist(), doubt_G, float(chance.level(0)[b])))
         shape = (max(map(len, chosen_B), default=0), *step_BL.shape)
         hidden_KBL = torch.zeros(shape, dtype=torch.bool, device=step_BL.device)
