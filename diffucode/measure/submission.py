@@ -166,7 +166,8 @@ def merge(submission: Submission, loaded: Loaded) -> None:
     if submission.traces:
         traces = [Trace.from_json(row["trace"]) for row in ordered if "trace" in row]
         if traces:  # else they are merged already
-            text = TraceFile.of(loaded.name, loaded.tokenizer, traces).dumps()
+            terminators = loaded.denoiser.terminator_ids
+            text = TraceFile.of(loaded.name, loaded.tokenizer, traces, terminators).dumps()
             write_atomic(submission.folder / "samples.traces.json", text)
     solutions = [{"task_id": row["task_id"], "solution": row["solution"]} for row in ordered]
     write_atomic(submission.file, to_jsonl(solutions))
