@@ -87,9 +87,9 @@ def match(one: Code, other: Code) -> Match:
 
 
 def weighted_recall(candidate: Tokens, reference: Tokens) -> float:
-    """The geometric mean over n of the reference's n-grams that the candidate has, its single tokens weighted.
+    """The share of the reference's n-grams that the candidate has: the geometric mean over n = 1 to 4.
 
-    Without a penalty for short candidates, which recall already is (the published code compares lengths with
+    Single tokens are weighted. Without a penalty for short candidates, which recall already is (the published code compares lengths with
     2, the length of a pair).
     """
     orders = range(1, min(ORDERS, len(reference)) + 1)
@@ -109,7 +109,9 @@ def _weight(token: str) -> float:
     return KEYWORD if keyword.iskeyword(token) else OTHER
 
 
-def _shares(one: Counter[str] | Counter[Flow], other: Counter[str] | Counter[Flow]) -> Iterator[float | None]:
+def _shares(
+    one: Counter[str] | Counter[Flow], other: Counter[str] | Counter[Flow]
+) -> Iterator[float | None]:
     """What part of the items of each the other has too; None for one without items."""
     common = sum(min(count, other[item]) for item, count in one.items())  # type: ignore[index]
     for items in (one, other):

@@ -1,4 +1,4 @@
-"""Effective semantic diversity (Shypula et al. 2025, arXiv:2504.12522): valid programs that do different things.
+"""Effective semantic diversity (Shypula et al. 2025, arXiv:2504.12522): valid and different behaviours.
 
 A label is what a program does (``execution.outputs.labels``), None if the program is not valid. All samples
 count, right and wrong: by their outputs all right ones are the same.

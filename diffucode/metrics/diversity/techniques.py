@@ -263,7 +263,9 @@ def _depth_first(facts: _Facts) -> bool:
     names = {f.name for f in facts.recursive}
     branching = any(names & _calls(ast.walk(loop)) for loop in loops) and _visits(facts)
     tree = bool(facts.recursive) and {"left", "right"} <= facts.attributes
-    stacked = _stack(facts) and _visits(facts) and any(isinstance(n, ast.While) for n in facts.loops)
+    stacked = (
+        _stack(facts) and _visits(facts) and any(isinstance(n, ast.While) for n in facts.loops)
+    )
     return branching or tree or stacked
 
 
@@ -311,11 +313,7 @@ def _kadane(facts: _Facts) -> bool:
             ):
                 name = node.targets[0].id
                 sums = (a for a in node.value.args if isinstance(a, ast.BinOp))
-                if any(
-                    isinstance(a.op, ast.Add)
-                    and name in {n.id for n in ast.walk(a) if isinstance(n, ast.Name)}
-                    for a in sums
-                ):
+                if any(isinstance(a.op, ast.Add) and name in _marks(a) for a in sums):
                     return True
     return False
 
@@ -332,12 +330,13 @@ def _binary_search(facts: _Facts) -> bool:
             if isinstance(node, ast.Assign)
             and isinstance(node.targets[0], ast.Name)
             and any(map(_halves, ast.walk(node.value)))
+            and node.targets[0].id not in _marks(node.value)  # n = n // 2 is no middle
         }
         moved = (n for n in inside if isinstance(n, ast.Assign))
         if any(
             isinstance(one.targets[0], ast.Name)
             and one.targets[0].id not in middles
-            and middles & {n.id for n in ast.walk(one.value) if isinstance(n, ast.Name)}
+            and middles & _marks(one.value)
             for one in moved
         ):
             return True
@@ -395,6 +394,7 @@ def _table(node: ast.Subscript) -> ast.expr:
 
 
 def _marks(node: ast.AST) -> set[str]:
+    """The variables and attributes in an expression."""
     names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
     return names | {n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)}
 
@@ -441,8 +441,6 @@ DETECTORS: dict[str, Callable[[_Facts], bool]] = {
     "minimax": _minimax,
     "topological sort": _topological,
     "sorting": lambda facts: bool(facts.calls & {"sorted", "sort"}),
-    "graph traversal": lambda facts: (
-        _graph(facts) and (_depth_first(facts) or _width_first(facts))
-    ),
+    "graph traversal": lambda facts: _graph(facts) and (_depth_first(facts) or _width_first(facts)),
 }
 """A detector for each of NeoCoder's 34 names but ``UNSEEN``, by its spelling of them."""

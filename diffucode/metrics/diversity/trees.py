@@ -12,7 +12,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from diffucode.metrics.diversity.undefined import Figure, Undefined
 from diffucode.tasks.syntax import canonical
@@ -30,7 +30,7 @@ class Tree(NamedTuple):
     """An ordered tree."""
 
     label: str
-    children: tuple[Self, ...] = ()  # type: ignore[misc]
+    children: tuple[Tree, ...] = ()
 
     @property
     def size(self) -> int:
@@ -83,9 +83,7 @@ def _square(counts: Paths) -> int:
     return sum(count * count for count in counts.values())
 
 
-def _walk(
-    tree: Tree, above: tuple[str, ...], longest: int, shortest: int, found: Paths
-) -> None:
+def _walk(tree: Tree, above: tuple[str, ...], longest: int, shortest: int, found: Paths) -> None:
     chain = (*above, tree.label)[-longest:]
     for length in range(shortest, len(chain) + 1):
         found[chain[-length:]] += 1

@@ -1,4 +1,4 @@
-"""The Vendi score: how many programs a set is worth when similar ones count in part (Friedman and Dieng 2023)."""
+"""The Vendi score (Friedman and Dieng 2023): how many programs a set is worth if similar ones count in part."""
 
 from __future__ import annotations
 
