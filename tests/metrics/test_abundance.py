@@ -18,6 +18,7 @@ from diffucode.metrics.diversity.abundance import (
     effective_at_k,
     hill,
     nauadc,
+    sizes_of,
 )
 from diffucode.metrics.diversity.undefined import Figure, Undefined, defined
 from diffucode.metrics.diversity.vendi import vendi
@@ -126,6 +127,11 @@ def test_chao1_without_clusters_of_two() -> None:
     assert chao1([4, 1, 1]) == near(3 + 5 / 6 * 1)
     assert chao1([4, 1]) == 2
     assert chao1([4, 4]) == 2
+
+
+def test_labels_to_sizes() -> None:
+    assert sizes_of(["a", "b", None, "b", None]) == (2, 1)
+    assert sizes_of([None]) == ()
 
 
 def test_what_is_not_known_is_undefined_and_says_why() -> None:

@@ -2,8 +2,7 @@
 
 undefined     a figure that has no value says why; it is never 0
 correct       the programs that a scorer passed: no other way to make one
-clusters      which of them are the same algorithm, as labels
-abundance     cluster sizes to DA@K, eDA@K, effective numbers, NAUADC, Chao1, coverage
+abundance     labels to cluster sizes to DA@K, eDA@K, effective numbers, NAUADC, Chao1, coverage
 ngrams        code tokens: distinct-n, BLEU, self-BLEU
 codebleu      symmetric CodeBLEU that does not invent data flow
 trees         syntax trees: edit distance, vertical paths

@@ -15,13 +15,19 @@ Everything here is exact: integers until the last division.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
 
 from diffucode.metrics.diversity.undefined import Figure, Undefined
 
 PAPER_K = 25
 """Where the paper's NAUADC ends."""
 NOTHING = Undefined("no correct program")
+
+
+def sizes_of(labels: Iterable[Hashable | None]) -> tuple[int, ...]:
+    """How many programs each label has, the most frequent first. Programs without a label are in none."""
+    return tuple(n for _, n in Counter(one for one in labels if one is not None).most_common())
 
 
 def da_at_k(sizes: Sequence[int], k: int) -> Figure:

@@ -19,7 +19,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from statistics import fmean
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from diffucode.metrics.diversity.ngrams import NO_MATCH, ORDERS, Tokens, bleu, ngrams, tokens_of
 from diffucode.metrics.diversity.undefined import Figure, Undefined
@@ -87,10 +87,10 @@ def match(one: Code, other: Code) -> Match:
 
 
 def weighted_recall(candidate: Tokens, reference: Tokens) -> float:
-    """The share of the reference's n-grams that the candidate has: the geometric mean over n = 1 to 4.
+    """The share of the reference's n-grams that the candidate has, the geometric mean over n = 1 to 4.
 
-    Single tokens are weighted. Without a penalty for short candidates, which recall already is (the published code compares lengths with
-    2, the length of a pair).
+    Single tokens are weighted. There is no penalty for short candidates, which recall is already (the
+    published code compares lengths with 2, the length of a pair).
     """
     orders = range(1, min(ORDERS, len(reference)) + 1)
     if set(candidate).isdisjoint(reference):
@@ -109,11 +109,12 @@ def _weight(token: str) -> float:
     return KEYWORD if keyword.iskeyword(token) else OTHER
 
 
-def _shares(
-    one: Counter[str] | Counter[Flow], other: Counter[str] | Counter[Flow]
-) -> Iterator[float | None]:
+T = TypeVar("T", Flow, str)
+
+
+def _shares(one: Counter[T], other: Counter[T]) -> Iterator[float | None]:
     """What part of the items of each the other has too; None for one without items."""
-    common = sum(min(count, other[item]) for item, count in one.items())  # type: ignore[index]
+    common = (one & other).total()
     for items in (one, other):
         yield common / items.total() if items else None
 

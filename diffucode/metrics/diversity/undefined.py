@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -14,6 +15,11 @@ class Undefined:
 
 
 Figure = float | Undefined
+
+
+def number(figure: Figure) -> float:
+    """The value, NaN where there is none."""
+    return math.nan if isinstance(figure, Undefined) else figure
 
 
 def defined(figures: Iterable[Figure]) -> list[float]:
