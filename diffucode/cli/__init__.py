@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from diffucode.cli.arness import arness
+from diffucode.cli.diversity import diversity
 from diffucode.cli.doctor import doctor
 from diffucode.cli.estimators import estimators
 from diffucode.cli.generate import generate
@@ -40,6 +41,7 @@ for command in (
     tracepage,
     samples,
     score,
+    diversity,
     infilling,
     arness,
     sweep,

@@ -1,4 +1,4 @@
-"""How well clusters agree with known classes, and what follows for counts of different algorithms."""
+"""How well clusters agree with known classes."""
 
 from __future__ import annotations
 
@@ -55,26 +55,6 @@ def pairs(clusters: Sequence[Hashable | None], classes: Sequence[Hashable]) -> P
 def together(found: Iterable[Pairs]) -> Pairs:
     """The pairs of several problems as one."""
     return Pairs(*(sum(one) for one in zip(*found, strict=True)))
-
-
-def effective(sizes: Sequence[int]) -> float:
-    """EA, the effective number of algorithms: the exponential of the entropy of their shares (Lee et al.
-    2025, arXiv:2503.00691). Raises ValueError for no programs."""
-    total = sum(sizes)
-    if total < 1:
-        raise ValueError("no programs: the number of algorithms is undefined")
-    return math.exp(-sum(s / total * math.log(s / total) for s in sizes if s))
-
-
-def expected_distinct(sizes: Sequence[int], k: int) -> float:
-    """DA@K: the expected number of algorithms in k programs drawn without replacement (Lee et al. 2025).
-
-    Raises ValueError for more than there are.
-    """
-    total = sum(sizes)
-    if not 1 <= k <= total:
-        raise ValueError(f"DA@{k} of {total} programs: expected 1 <= k <= programs")
-    return sum(1 - math.comb(total - s, k) / math.comb(total, k) for s in sizes)
 
 
 def _ratio(part: int, whole: int) -> float:

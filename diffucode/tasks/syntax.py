@@ -13,12 +13,25 @@ def canonical(program: str) -> str | None:
     imported modules). One name is one variable wherever it stands: scopes are not told apart. Two programs
     with equal results differ in layout, remarks and naming alone. None where it does not parse.
     """
+    return _rewritten(program, renamed=True)
+
+
+def plain(program: str) -> str | None:
+    """The program as Python would lay it out, without docstrings, remarks and annotations.
+
+    None where it does not parse.
+    """
+    return _rewritten(program, renamed=False)
+
+
+def _rewritten(program: str, *, renamed: bool) -> str | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes and the like are no errors
             tree = ast.parse(program)
         tree = _Plain().visit(tree)
-        _Renaming(_bound(tree)).visit(tree)
+        if renamed:
+            _Renaming(_bound(tree)).visit(tree)
         return ast.unparse(ast.fix_missing_locations(tree))
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return None

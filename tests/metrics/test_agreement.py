@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from diffucode.metrics.agreement import Pairs, effective, expected_distinct, pairs, together
+from diffucode.metrics.agreement import Pairs, pairs, together
 
 
 def test_pairs_by_hand() -> None:
@@ -37,16 +37,3 @@ def test_equal_partitions_agree_whatever_they_are_called(classes: str) -> None:
 
 def test_all_in_one_is_no_better_than_chance() -> None:
     assert pairs([0] * 6, "aabbcc").adjusted_rand == 0
-
-
-def test_numbers_of_algorithms() -> None:
-    """Worked example A of the reference sheet: sizes 6, 3, 1."""
-    assert effective([6, 3, 1]) == pytest.approx(2.454556, abs=1e-6)
-    assert [expected_distinct([6, 3, 1], k) for k in (1, 2, 3, 5, 10)] == pytest.approx(
-        [1, 1.6, 1.975, 2.416667, 3], abs=1e-6
-    )
-    assert effective([10]) == 1
-    with pytest.raises(ValueError, match="DA@11 of 10"):
-        expected_distinct([6, 3, 1], 11)
-    with pytest.raises(ValueError, match="undefined"):
-        effective([])

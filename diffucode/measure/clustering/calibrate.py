@@ -9,7 +9,6 @@ Figures are over pairs of programs of a problem, with intervals over problems.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -20,7 +19,9 @@ from diffucode.measure.clustering.labelled import Half, labelled
 from diffucode.measure.clustering.linkage import average_linkage
 from diffucode.measure.clustering.rule import Grain, Rule, fit
 from diffucode.measure.clustering.task import Clusterer, Task, numbered
-from diffucode.metrics.agreement import Pairs, effective, expected_distinct, pairs, together
+from diffucode.metrics.agreement import Pairs, pairs, together
+from diffucode.metrics.diversity.abundance import da_at_k, hill, sizes_of
+from diffucode.metrics.diversity.undefined import Figure, number
 from diffucode.metrics.passk import Estimate, bootstrap, clustered
 from diffucode.tasks import minicode
 from diffucode.tasks.minicode import disjoint, inputs
@@ -122,8 +123,8 @@ def measure(clusterer: Clusterer, known: Sequence[Known], seed: int = 0) -> Figu
         pooled(lambda some: some.recall),
         pooled(lambda some: some.f1),
         clustered([one.adjusted_rand for one in found], groups, seed),
-        _error(effective, sizes, groups, 1, seed),
-        _error(lambda some: expected_distinct(some, DRAWN), sizes, groups, DRAWN, seed),
+        _error(lambda some: hill(some, 1), sizes, groups, 1, seed),
+        _error(lambda some: da_at_k(some, DRAWN), sizes, groups, DRAWN, seed),
         missing / sum(map(len, labels)),
     )
 
@@ -133,11 +134,11 @@ def _sizes(
 ) -> tuple[Sequence[int], Sequence[int]]:
     """Sizes of clusters and of algorithms, of programs that have a label."""
     has = [(a, b) for a, b in zip(labels, algorithms, strict=True) if a is not None]
-    return [*Counter(a for a, _ in has).values()], [*Counter(b for _, b in has).values()]
+    return sizes_of(a for a, _ in has), sizes_of(b for _, b in has)
 
 
 def _error(
-    figure: Callable[[Sequence[int]], float],
+    figure: Callable[[Sequence[int]], Figure],
     sizes: Sequence[tuple[Sequence[int], Sequence[int]]],
     groups: Sequence[str],
     least: int,
@@ -146,7 +147,7 @@ def _error(
     some = [(a, b, group) for (a, b), group in zip(sizes, groups, strict=True) if sum(a) >= least]
     if not some:
         return _UNDEFINED
-    errors = [abs(figure(a) - figure(b)) for a, b, _ in some]
+    errors = [abs(number(figure(a)) - number(figure(b))) for a, b, _ in some]
     return clustered(errors, [group for _, _, group in some], seed)
 
 

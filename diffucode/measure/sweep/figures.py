@@ -14,7 +14,6 @@ docstrings and layout do not count. That is the finest clustering there is; it o
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -24,6 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffucode.measure.sweep.cells import Drawn, Samples
+from diffucode.metrics.diversity.abundance import eda_at_k, hill, sizes_of
+from diffucode.metrics.diversity.undefined import number
 from diffucode.metrics.outcomes import Figures
 from diffucode.metrics.passk import Estimate, clustered, clustered_share, pass_at_k
 
@@ -129,23 +130,17 @@ def figures(values: Values, seed: int, shared: NDArray[np.bool_]) -> Figures:
 
 def eda(one: Samples, k: int) -> float:
     """Expected different algorithms among the right ones of ``k`` samples."""
-    return sum(_pass(one, size, k) for size in _sizes(one))
+    return number(eda_at_k(_sizes(one), one.n, min(k, one.n)))  # as _pass has it
 
 
 def ea(one: Samples) -> float:
     """Effective number of algorithms; NaN where no sample is right."""
-    sizes = _sizes(one)
-    total = sum(sizes)
-    if not total:
-        return math.nan
-    return math.exp(-sum(size / total * math.log(size / total) for size in sizes))
+    return number(hill(_sizes(one), 1))
 
 
-def _sizes(one: Samples) -> list[int]:
+def _sizes(one: Samples) -> tuple[int, ...]:
     """Of the clusters of right samples."""
-    return list(
-        Counter(tree for tree, right in zip(one.tree, one.right, strict=True) if right).values()
-    )
+    return sizes_of(tree for tree, right in zip(one.tree, one.right, strict=True) if right)
 
 
 def _pass(one: Samples, passed: int, k: int) -> float:
