@@ -195,6 +195,8 @@ def show(found: Comparison) -> None:
         typer.echo(f"\nNo task with {k} correct programs in every file: nothing to compare.")
         return
     _table(f"The {common} tasks with {k} correct programs in every file", found.shared, common)
+    if any(found.references.values()):
+        _table("The reference solutions of these tasks, each once", found.references, common)
     if any(found.minus_first.values()):
         _table(
             f"Less {rows[0]}, task by task; eDA on all tasks, the rest on those {common}",

@@ -27,6 +27,7 @@ def draw(found: Comparison, path: Path) -> None:
     panels = figure.subplots(1, 3)
     colours = {one.row: COLOURS[n % len(COLOURS)] for n, one in enumerate(found.eda)}
     _curves(panels[0], found.eda, colours)
+    panels[0].set_ylim(bottom=0)
     _finish(panels[0], f"eDA@K: algorithms in K samples, all {found.tasks} tasks", "K")
     common = f"{len(found.common)} common tasks"
     if found.common:

@@ -11,10 +11,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from diffucode.measure.diversity.figures import Options, da, eda, of_algorithms, of_all, of_form
+from diffucode.measure.diversity.figures import (
+    LISTED,
+    Options,
+    da,
+    eda,
+    of_algorithms,
+    of_all,
+    of_form,
+)
 from diffucode.measure.diversity.labels import Labels
 from diffucode.measure.diversity.means import Curve, Means, Table
-from diffucode.measure.diversity.rows import Row, Rows
+from diffucode.measure.diversity.rows import REFERENCES, Row, Rows
 from diffucode.metrics.diversity import abundance
 
 
@@ -52,6 +60,8 @@ class Comparison:
     own: Table
     shared: Table
     """On the common tasks."""
+    references: Table
+    """Of the reference solutions of the common tasks, each listed once: no figure of how often."""
     minus_first: Table
     """A row less the first file: eDA on all tasks, the rest on the common ones."""
     eda: Sequence[Curve]
@@ -74,6 +84,7 @@ class Comparison:
             "all": _json(self.all),
             "own": _json(self.own),
             "common": {"tasks": list(self.common), "figures": _json(self.shared)},
+            "references": _json(self.references),
             "minus_first": _json(self.minus_first),
             "curves": {"eDA": _points(self.eda), "DA": _points(self.da)},
             "per_task": dict(self.per_task),
@@ -121,7 +132,8 @@ def compare(
         counts={row.name: counted(row) for row in rows.every},
         all=means.table(every, dict.fromkeys(sampled, rows.tasks)),
         own=means.table(algorithms, {name: solved[name] for name in sampled}),
-        shared=means.table(everything, dict.fromkeys(solved, common)),
+        shared=means.table(everything, dict.fromkeys(sampled, common)),
+        references=means.table({name: algorithms[name] for name in LISTED}, {REFERENCES: common}),
         minus_first=means.minus_first(every, rows.tasks) | means.minus_first(everything, common),
         eda=means.curves(eda, rows.n, rows.tasks),
         da=means.curves(da, fewest, common),

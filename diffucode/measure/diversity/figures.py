@@ -110,6 +110,10 @@ def of_form(options: Options) -> dict[str, Measure]:
     }
 
 
+LISTED = ("EA", "Hill-2", "algorithms")
+"""What can be said of solutions that are listed once each, and not drawn: nothing of how often."""
+
+
 def _programs(programs: tuple[str, ...]) -> Figure:
     return float(len(set(map(canonical, programs))))
 

@@ -81,7 +81,8 @@ def rows(files: Mapping[str, Samples], references: Mapping[str, Sequence[Judged]
 
 
 def _pooled(task: str, parts: Sequence[Sequence[Judged]]) -> CorrectPrograms:
-    return CorrectPrograms(task, [one for part in parts for one in part])
+    """Sample by sample from each in turn: the first few of the pool are of all files."""
+    return CorrectPrograms(task, [one for turn in zip(*parts, strict=True) for one in turn])
 
 
 def references_of(tasks: Sequence[str]) -> dict[str, list[Judged]]:

@@ -1,4 +1,4 @@
-"""The Vendi score (Friedman and Dieng 2023): how many programs a set is worth if similar ones count in part."""
+"""The Vendi score (Friedman and Dieng 2023): how many programs a set is worth, similar ones in part."""
 
 from __future__ import annotations
 
