@@ -208,6 +208,11 @@ def test_verdicts_that_do_not_fit(tmp_path: Path) -> None:
         TaskError, match="line 2: expected a verdict of sample 1 of a, got sample 0 of b"
     ):
         judged(file, "plus")
+    results.write_text("".join([lines[1], lines[0], *lines[2:]]))
+    with pytest.raises(
+        TaskError, match="line 1: expected a verdict of sample 0 of a, got sample 1 of a"
+    ):
+        judged(file, "plus")
     results.write_text("".join([lines[0].replace("true", '"yes"'), *lines[1:]]))
     with pytest.raises(TaskError, match="line 1: base is 'yes'"):
         judged(file, "base")
