@@ -195,11 +195,68 @@ def test_a_transformer_row_alone_equals_the_row_in_any_batch() -> None:
         request(SamplingPlan(Constant(0.7), order=order, schedule=Quota(4)), i, hole=i % 3 == 2)
         for i, order in enumerate(ORDERS * 2)
     ]
-    together = decode(model, requests, capacity=5)
+    requests = [replace(r, sample=k) for r in requests for k in range(2)]
+    together = decode(model, requests, capacity=9)
     for r, b in zip(requests, together, strict=True):
         a = decode(model, [r])[0]
         assert np.array_equal(a.tokens, b.tokens) and np.array_equal(a.trace.step, b.trace.step)
         np.testing.assert_allclose(a.trace.raw_logprob, b.trace.raw_logprob, atol=2e-5)
+
+
+def contents(row: Finished) -> list[bytes]:
+    """What the row held before each of its steps, one commit each."""
+    found = []
+    for step in range(row.steps):
+        known = row.trace.given | (row.trace.step >= 0) & (row.trace.step < step)
+        found.append(np.where(known, row.tokens, -1).tobytes())
+    return found
+
+
+@pytest.mark.parametrize("tau", [0.0, 0.7, 3.0])
+def test_rows_of_equal_content_are_read_once(tau: float) -> None:
+    """Samples of a prompt are one row until their noise parts them; each ends as it would alone."""
+    plan = SamplingPlan(Constant(tau), Truncation(top_p=0.9))
+    requests = [replace(request(plan, i), sample=k) for i in range(3) for k in range(6)]
+    steps = list(run(Engine(table(), capacity=len(requests)), requests))
+    rows = {(f.request.id, f.request.sample): f for step in steps for f in step.finished}
+    for one in requests:
+        assert same(rows[one.id, one.sample], decode(table(), [one])[0])
+    for n, step in enumerate(steps):
+        before = {contents(row)[n] for row in rows.values() if n < row.steps}
+        assert step.read == len(before)
+    assert steps[0].read == 3
+    parted = {row.tokens.tobytes() for row in rows.values()}
+    assert len(parted) == 3 if tau == 0 else len(parted) > 6
+
+
+def test_a_given_mask_token_is_not_an_open_position() -> None:
+    """Two rows of the same ids that differ in what is open, in one batch."""
+    opened = Request.completion("open", [1, 2], 4, SamplingPlan(Constant(0.0)))
+    given = replace(
+        opened, id="given", tokens=(1, 2, MASK, 0, 0, 0), open=(False,) * 3 + (True,) * 3
+    )
+    together = decode(table(), [opened, given])
+    assert all(
+        same(a, decode(table(), [r])[0]) for a, r in zip(together, (opened, given), strict=True)
+    )
+
+
+def test_a_short_row_behind_rows_of_equal_content_sees_no_padding() -> None:
+    model = tiny_transformer(VOCAB, mask_id=MASK, terminator_ids=(END,), seed=1)
+    plan = SamplingPlan(Constant(0.0), retire=False)
+    long, short = (Request.completion(f"n{n}", [1], n, plan) for n in (9, 4))
+    together = decode(model, [long, replace(long, sample=1), short])
+    alone = decode(model, [short])[0]
+    np.testing.assert_allclose(together[2].trace.raw_logprob, alone.trace.raw_logprob, atol=2e-5)
+
+
+def test_rows_that_sit_a_step_out_are_not_read() -> None:
+    """A cosine schedule skips steps, others than its neighbour's."""
+    plan = SamplingPlan(order=Random(), schedule=CosineQuota(30), retire=False)
+    requests = [Request.completion(f"q{n}", [1], n, plan) for n in (24, 7, 16)]
+    steps = list(run(Engine(table(), capacity=3), requests))
+    assert any(len(step.rows) < 3 for step in steps[:-6])
+    assert all(step.read == len(step.rows) for step in steps)
 
 
 # --- law 3: autoregressive decoding is a special case ---------------------------------------------

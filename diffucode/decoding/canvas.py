@@ -119,6 +119,18 @@ class Canvas:
             return taken
         return taken._map(lambda name, x: x[:, :columns] if name.endswith("BL") else x)
 
+    def distinct(self) -> tuple[Canvas, Tensor]:
+        """The rows that differ in what a model sees, and for each row which of them it is, int64 ``[B]``.
+
+        Regions, keys and what stands in open columns are not seen. Waits for the device.
+        """
+        seen_BL = torch.where(self.open_BL, -1, self.tokens_BL).where(self.real_BL, -2)
+        _, place_B, count_U = torch.unique(seen_BL, dim=0, return_inverse=True, return_counts=True)
+        if len(count_U) == len(place_B):
+            return self, torch.arange(len(place_B), device=self.device)
+        first_U = place_B.argsort(stable=True)[count_U.cumsum(0) - count_U]
+        return self.take(first_U), place_B
+
     def cat(self, other: Canvas, *, fill: int) -> Canvas:
         """This canvas's rows followed by the other's, padded on the right to the longer one."""
         length = max(self.shape[1], other.shape[1])

@@ -8,6 +8,9 @@ A row never depends on its neighbours: steps, progress, noise and policy state a
 start while others are half done. Rows that share a plan are sampled together; all rows share the
 forward pass. The host keeps its own copy of what is open, and learns what was committed in the one
 transfer a step makes from the device (``_fetch``).
+
+What a bidirectional model says of a row is a function of its tokens. So rows that hold the same ones are
+read once (``_read_once``): the samples of a prompt all begin as one row, and part where their noise does.
 """
 
 from __future__ import annotations
@@ -74,6 +77,8 @@ class Step:
     """Positions read from the model."""
     calls: int
     """Forward passes, 0 or 1."""
+    read: int
+    """Rows the model read in it; rows of equal content are read once."""
 
 
 @dataclass(eq=False)
@@ -247,15 +252,15 @@ class Engine:
         self._refill()
         turns = [self._turn(plan, group) for plan, group in self._groups.items()]
         rows: list[RowStep] = []
-        asked = 0
+        asked = read = 0
         if turns:
-            outcomes, asked = self._forward(turns)
+            outcomes, asked, read = self._forward(turns)
             rows = self._commit(turns, outcomes)
             done = [row for row in self._rows if self._is_done(row)]
             finished += [self._finish(row) for row in done]
             self._retire(done)
         self._number += 1
-        return Step(self._number - 1, tuple(rows), tuple(finished), asked, int(bool(turns)))
+        return Step(self._number - 1, tuple(rows), tuple(finished), asked, int(bool(turns)), read)
 
     # --- membership ------------------------------------------------------------------------------
 
@@ -377,8 +382,8 @@ class Engine:
             opens = (np.bincount(same, opens) / np.bincount(same))[same]
         return [float(x) for x in opens]
 
-    def _forward(self, turns: Sequence[_Turn]) -> tuple[list[Outcome], int]:
-        """One pass through the model for all groups."""
+    def _forward(self, turns: Sequence[_Turn]) -> tuple[list[Outcome], int, int]:
+        """One pass through the model for all groups; positions asked about, rows read."""
         canvas = self._canvas
         assert canvas is not None
         place = {id(row): b for b, row in enumerate(self._rows)}
@@ -392,10 +397,31 @@ class Engine:
         spans = spans_of([turn.size for turn in turns])
         late = all(turn.can_draw_late for turn in turns)
         groups = [self._asked(t, canvas, ask, s, late) for t, s in zip(turns, spans, strict=True)]
+        if self._cache is None:
+            canvas, ask = self._read_once(canvas, ask)
         outcomes = forward(self.denoiser, canvas, ask, groups, self._cache)
         for outcome, turn in zip(outcomes, turns, strict=True):
             self._observe(outcome, turn)
-        return outcomes, len(ask)
+        return outcomes, len(ask), canvas.shape[0]
+
+    def _read_once(self, canvas: Canvas, ask: Positions) -> tuple[Canvas, Positions]:
+        """The rows that the model has to read, each content once, and where in them the asked ones are."""
+        first: dict[bytes, int] = {}
+        kept: list[int] = []
+        place = np.zeros(len(self._rows), dtype=np.int64)
+        for b in np.unique(ask.row):
+            row = self._rows[b]
+            content = row.trace.token.tobytes() + row.open.tobytes()
+            place[b] = first.setdefault(content, len(kept))
+            if place[b] == len(kept):
+                kept.append(b)
+        if len(kept) == len(self._rows):
+            return canvas, ask
+        assert ask.lengths is not None
+        return (
+            canvas.take(self._upload(np.array(kept))),
+            Positions.of(place[ask.row], ask.col, canvas.device, ask.lengths[kept]),
+        )
 
     def _asked(self, turn: _Turn, canvas: Canvas, ask: Positions, span: slice, late: bool) -> Asked:
         host = np.array(

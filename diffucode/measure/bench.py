@@ -190,19 +190,36 @@ class Bench:
         return {"split": "test", "problems": n} | contrast(forks, seed)
 
     def cost(self) -> Figures:
-        """Core-seconds a sample of rollouts at temperature 1 that commit one position a step."""
+        """Core-seconds a sample of rollouts at temperature 1 that commit one position a step.
+
+        As reinforcement learning draws them, in groups, whose samples are read as one row until they
+        part; and with a prompt of its own for each row.
+        """
         s = self.settings
-        rows = self._kept(name := f"cost-{s.cost_rows}-seed{s.seed}")
-        known = self.problems.get(ids("rl", s.seed, s.cost_rows))
+        group = min(s.group_samples, s.cost_rows)
+        rows = self._kept(name := f"cost-{s.cost_rows}-by{group}-seed{s.seed}")
         for index in range(s.cost_repeats):
             if index not in rows:
-                start = time.process_time()
-                self._completions(known, 1, 1.0, self.slowest, seed=index)
-                seconds = (time.process_time() - start) / s.cost_rows
-                rows[index] = {"index": index, "seconds": seconds}
+                rows[index] = {
+                    "index": index,
+                    "seconds": self._timed(s.cost_rows // group, group, index),
+                    "apart": self._timed(s.cost_rows, 1, index),
+                }
                 self._keep(name, [rows[index]])
-        runs = [rows[index]["seconds"] for index in range(s.cost_repeats)]
-        return {"batch": min(s.cost_rows, CAPACITY), "seconds": median(runs), "runs": runs}
+        runs = [rows[index] for index in range(s.cost_repeats)]
+        return {
+            "batch": min(s.cost_rows, CAPACITY),
+            "group": group,
+            **{way: median(run[way] for run in runs) for way in ("seconds", "apart")},
+            "runs": runs,
+        }
+
+    def _timed(self, prompts: int, samples: int, seed: int) -> float:
+        """Core-seconds a sample."""
+        known = self.problems.get(ids("rl", self.settings.seed, prompts))
+        start = time.process_time()
+        self._completions(known, samples, 1.0, self.slowest, seed=seed)
+        return (time.process_time() - start) / (prompts * samples)
 
     # --- rows ----------------------------------------------------------------------------------
 

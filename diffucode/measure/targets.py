@@ -93,7 +93,7 @@ def _forks(forks: Figures | None) -> Target:
 
 
 def _cost(cost: Figures | None) -> Target:
-    text = "rollout, one commit a step, <= 0.25 core-s"
+    text = "rollout in a group, one commit a step, <= 0.25 core-s"
     if cost is None:
         return Target(text, "-", None)
     return Target(text, f"{cost['seconds']:.3f}", cost["seconds"] <= 0.25)

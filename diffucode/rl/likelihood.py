@@ -159,6 +159,7 @@ def score(
 ) -> Likelihood:
     """ln p of every target of a plan, in one forward pass over the (view, row) pairs that have one.
 
+    Pairs that look alike are read once: where everything is hidden, all completions of a prompt do.
     Whoever needs less memory scores fewer rows or views at a time (``plan[rows]``, ``plan.view(views)``):
     the results are the same. Raises PlanError where the plan reads to the left and the model does not, or
     the other way round, and where a behaviour has temperature 0, which has no gradient.
@@ -180,7 +181,8 @@ def score(
     rows = canvas.take(row_P)
     hidden_PL = plan.hidden_KBL[view_P, row_P]
     rows = replace(rows, open_BL=rows.open_BL | hidden_PL)
-    ask = Positions.of(at_N.cpu().numpy(), targets.col_N.cpu().numpy(), canvas.device)
+    rows, place_P = rows.distinct()
+    ask = Positions.of(place_P[at_N].cpu().numpy(), targets.col_N.cpu().numpy(), canvas.device)
     tau_N = None
     if behaviour is not None:
         tau_N = behaviour.tau_BL[targets.row_N, targets.col_N]

@@ -62,6 +62,32 @@ def test_cat_keeps_regions_of_one_side() -> None:
     assert canvas().cat(labelled, fill=MASK).region_BL.tolist()[2] == [0, 1, 0, 0, 0]
 
 
+def test_rows_that_look_alike_are_one() -> None:
+    """Not seen: keys, what stands in open columns. Seen: a given mask, where a row ends."""
+    yes, no = True, False
+    rows = [
+        ([1, 5, 0], [no, no, yes]),
+        ([1, MASK, 0], [no, yes, yes]),
+        ([1, MASK, 0], [no, no, yes]),
+        ([1, 5, 0, 0], [no, no, yes, yes]),
+        ([1, 5, 0], [no, no, yes]),
+        ([1, 0, 0], [no, yes, yes]),
+    ]
+    tokens, opened = zip(*rows, strict=True)
+    whole = Canvas.of(tokens, opened, [(b, b) for b in range(len(rows))], fill=MASK)
+    whole.tokens_BL[1, 1] = 7
+    few, place_B = whole.distinct()
+    assert few.shape[0] == 4
+    assert place_B[0] == place_B[4] and place_B[1] == place_B[5]
+    assert len(set(place_B.tolist())) == 4
+    for b, u in enumerate(place_B.tolist()):
+        assert torch.equal(few.open_BL[u], whole.open_BL[b])
+        assert torch.equal(few.real_BL[u], whole.real_BL[b])
+    assert few.take(place_B).distinct()[0].shape == few.shape
+    again, places = few.distinct()
+    assert again is few and places.tolist() == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize("opened", [[[False, False]], [[True]], [[True, True, True]]])
 def test_rows_that_cannot_be_decoded(opened: list[list[bool]]) -> None:
     with pytest.raises(CanvasError, match="row 0"):

@@ -53,7 +53,7 @@ def result(**changes: Any) -> dict[str, Any]:
     forks |= {"other_mean": 0.3, "ratio": estimate(reached["ratio"])}
     mini = {"name": "mini", "decoder": "diffusion", "canvas": 64, "seeds": [1]} | PACE
     mini |= {"greedy": [whole], "samples": [sampled], "groups": group, "forks": forks}
-    mini |= {"cost": {"seconds": reached["seconds"], "batch": 64}}
+    mini |= {"cost": {"seconds": reached["seconds"], "apart": 0.5, "batch": 64}}
     matched = {"name": "mini-ar-matched", "decoder": "ar", "canvas": 64, "seeds": [1]}
     matched |= {"pace": [None, None, None]}
     return {

@@ -163,6 +163,41 @@ def test_only_targets_go_through_the_head_and_only_their_views_through_the_body(
     assert (denoiser.calls, denoiser.rows_read) == (1, int((made.weight_KBL != 0).sum()))
 
 
+@pytest.mark.parametrize("kind", ["plain", "shifted"])
+def test_views_that_look_alike_are_read_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Completions of one prompt with everything hidden: one row, and the gradient of all of them."""
+    denoiser = tiny_transformer(VOCAB, shift=kind == "shifted")
+    chosen = SamplingPlan(Linear(1.5, 0.9), retire=False)
+    requests = [
+        replace(Request.completion(f"r{b}", [3, b], 6, chosen, seed=b), sample=k)
+        for b in range(2)
+        for k in range(4)
+    ]
+    traces = tuple(one.trace for one in decode(denoiser, requests, capacity=8))
+    canvas, scored_BL = finished(traces)
+    made = plan(Full(), canvas, scored_BL, iteration=0, traces=traces)
+    widths = []
+    body = denoiser._body
+
+    def counted(**inputs: Tensor) -> Tensor:
+        widths.append(len(inputs["input_ids"]))
+        return body(**inputs)
+
+    monkeypatch.setattr(denoiser, "_body", counted)
+
+    def gradient(parts: list[slice]) -> list[Tensor]:
+        denoiser.zero_grad()
+        for n in parts:
+            found = score(denoiser, canvas.take(torch.arange(n.start, n.stop)), made[n])
+            (found.logprob_N * (1 + found.targets.col_N)).sum().backward()
+        return [p.grad.clone() for p in denoiser.parameters() if p.grad is not None]
+
+    whole, apart = gradient([slice(0, 8)]), gradient([slice(b, b + 1) for b in range(8)])
+    assert widths == [2] + [1] * 8
+    for one, other in zip(whole, apart, strict=True):
+        assert torch.allclose(one, other, atol=2e-4, rtol=1e-4)
+
+
 def test_an_empty_share_scores_to_a_sum_of_zero() -> None:
     denoiser = table()
     canvas, scored_BL = finished(decoded(denoiser))
