@@ -66,11 +66,20 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 def append_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Add lines to a JSONL file, after removing a last one that a kill cut short."""
-    if path.exists() and not path.read_bytes().endswith(b"\n"):
+    if _torn(path):
         write_atomic(path, to_jsonl(read_jsonl(path)))
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         file.write(to_jsonl(rows))
+
+
+def _torn(path: Path) -> bool:
+    """Whether a file's last line has no end."""
+    if not path.exists() or path.stat().st_size == 0:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
 
 
 def _sync_folder(folder: Path) -> None:

@@ -20,6 +20,7 @@ from diffucode.measure.benchmarks import benchmark
 from diffucode.measure.submission import Extractor, merge, open_submission, write_samples
 from diffucode.progress import Bars, silent
 from diffucode.runs import command
+from diffucode.tasks.forms import Form
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Samples:
     first: int | None = None
     """The first so many tasks. None: all; of minicode 200."""
     generate: GenerateConfig = field(default_factory=GenerateConfig)
+    form: Form = "diffucoder"
+    """The words of the prompts: diffucoder, evalplus, or plain (then ``generate.prompt_style`` says)."""
     extractor: Extractor = "diffucode"
     traces: bool = False
 
@@ -50,21 +53,14 @@ def answer(settings: Samples) -> Path:
             Path(settings.output_dir),
             asked,
             config,
+            form=settings.form,
             extractor=settings.extractor,
             traces=settings.traces,
         )
     loaded, _ = open_model(config)
     with Bars() as bars:
         progress = bars if accelerator.is_main_process else silent
-        write_samples(
-            submission,
-            loaded,
-            config,
-            extractor=settings.extractor,
-            rank=rank,
-            world=world,
-            progress=progress,
-        )
+        write_samples(submission, loaded, config, rank=rank, world=world, progress=progress)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         merge(submission, loaded)

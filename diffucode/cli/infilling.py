@@ -29,7 +29,8 @@ OPTIONS = {name: option for name, option in DECODING.items() if name not in LEFT
 Source = Annotated[
     str,
     typer.Argument(
-        metavar="minicode | FILE", help="Lines taken out of minicode, or HumanEval infilling rows."
+        metavar="minicode | NAME | FILE",
+        help="Lines taken out of minicode, humaneval-infilling[:random-span], or a file of such rows.",
     ),
 ]
 Models = Annotated[
@@ -46,6 +47,7 @@ Split = Annotated[str, typer.Option("--split", help="Of minicode.")]
 Ways = Annotated[
     list[str] | None, typer.Option("--way", help="known, unknown or rest; repeatable. (all)")
 ]
+Data = Annotated[Path | None, typer.Option(help="Folder that holds the files of NAME.")]
 Fillings = Annotated[
     Path | None,
     typer.Option(
@@ -62,6 +64,7 @@ def infilling(
     holes: HoleCount = 2,
     split: Split = "test",
     way: Ways = None,
+    data: Data = None,
     json: Json = False,
     out: Fillings = None,
     config: ConfigFile = None,
@@ -85,7 +88,7 @@ def infilling(
     if unknown := sorted(set(way or ()) - set(WAYS)):
         raise ConfigError(f"--way {unknown[0]!r}: expected one of {', '.join(WAYS)}")
     asked = [one for one in WAYS if one in (way or WAYS)]
-    every = tasks(source, rows, holes, split, settings.seed)
+    every = tasks(source, rows, holes, split, settings.seed, data)
     opened = [open_model(dataclasses.replace(settings, model=name))[0] for name in names]
     fit = [{row.id for row in fitting(one, every)} for one in opened]
     scores: list[Score] = []
@@ -110,14 +113,17 @@ def infilling(
         show(source, len(every), kept, scores)
 
 
-def tasks(source: str, n: int, holes: int, split: str, seed: int) -> list[Gapped]:
-    """The rows of a source."""
+def tasks(
+    source: str, n: int, holes: int, split: str, seed: int, data: Path | None = None
+) -> list[Gapped]:
+    """The rows of a source; ``data`` is a folder to look for a file's name in."""
+    from diffucode.measure.benchmarks import INFILLING, find
     from diffucode.measure.infill_tasks import chosen, cut, read
     from diffucode.measure.problems import made
     from diffucode.tasks import minicode
 
     if source != MINICODE:
-        return chosen(read(source), n, seed)
+        return chosen(read(find(source, data) if source in INFILLING else source), n, seed)
     found: list[Gapped] = []
     for start in range(0, LOOKED_AT * n, n):
         for problem in minicode.problems(split, seed, n, start):

@@ -20,6 +20,12 @@ First = Annotated[
     int | None, typer.Option(min=1, help="The first so many tasks. (all; minicode 200)")
 ]
 Output = Annotated[Path, typer.Option("-o", "--output", help="Folder of the run.")]
+Words = Annotated[
+    Literal["diffucoder", "evalplus", "plain"],
+    typer.Option(
+        help="Words for an instruct model: DiffuCoder's, EvalPlus', or as --prompt-style says."
+    ),
+]
 Reader = Annotated[
     Literal["diffucode", "evalplus"],
     typer.Option(help="Who reads the program that is submitted; both are kept in the details."),
@@ -37,6 +43,7 @@ def samples(
     data: Data = None,
     first: First = None,
     output: Output = Path("runs/samples"),
+    form: Words = "diffucoder",
     extractor: Reader = "diffucode",
     traces: Traces = False,
     config: ConfigFile = None,
@@ -52,9 +59,11 @@ def samples(
     from diffucode.progress import Bars
 
     asked = benchmark(dataset, first=first, data=data)
-    submission = open_submission(output, asked, settings, extractor=extractor, traces=traces)
+    submission = open_submission(
+        output, asked, settings, form=form, extractor=extractor, traces=traces
+    )
     loaded, _ = open_model(settings)
     with Bars() as bars:
-        write_samples(submission, loaded, settings, extractor=extractor, progress=bars)
+        write_samples(submission, loaded, settings, progress=bars)
     merge(submission, loaded)
     typer.echo(str(submission.file))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,11 +15,15 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from diffucode.measure.scored import Scored
+    from diffucode.measure.verdict import Verdict
+    from diffucode.metrics.passk import Estimate
 
 SHOWN = 20
 """Disagreements in the table; all of them are in the JSON."""
 
-Samples = Annotated[Path, typer.Argument(help="samples.jsonl: task_id and solution a line.")]
+Samples = Annotated[
+    Path, typer.Argument(help="samples.jsonl: task_id and solution a line; or EvalPlus' folder.")
+]
 Dataset = Annotated[
     str | None,
     typer.Option(help="humaneval, mbpp, minicode[:SPLIT[:SEED]] or a file. (what run.json says)"),
@@ -31,7 +35,13 @@ Scorer = Annotated[
 Ks = Annotated[
     list[int] | None, typer.Option("-k", min=1, help="k of pass@k; repeatable. (1, and all)")
 ]
-Partial = Annotated[bool, typer.Option("--partial", help="Score a file that lacks tasks.")]
+Partial = Annotated[
+    bool, typer.Option("--partial", help="Score what lacks tasks, or samples of some.")
+]
+Unsafe = Annotated[
+    bool,
+    typer.Option("--unsafe", help="Let EvalPlus' evaluator run where nothing isolates it."),
+]
 Cache = Annotated[Path | None, typer.Option(help="Where reference answers are kept. (~/.cache)")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 
@@ -44,6 +54,7 @@ def score(
     scorer: Scorer = "strict",
     k: Ks = None,
     partial: Partial = False,
+    unsafe: Unsafe = False,
     cache: Cache = None,
     seed: Annotated[int, typer.Option(help="Of the resampled intervals.")] = 0,
     json: Json = False,
@@ -72,6 +83,7 @@ def score(
             partial=partial,
             cache=kept,
             seed=seed,
+            allow_unsafe=unsafe,
             progress=bars,
         )
     if json:
@@ -115,10 +127,12 @@ def _tables(found: Scored) -> list[Table]:
     return [shown, apart]
 
 
-def _cell(one: Any) -> str:
+def _cell(one: Estimate | None) -> str:
+    if one is None:
+        return "-"
     return f"{100 * one.value:.1f} [{100 * one.low:.1f}, {100 * one.high:.1f}]"
 
 
-def _said(one: Any) -> str:
+def _said(one: Verdict) -> str:
     passed = "passes" if one.plus else "base only" if one.base else "fails"
     return f"{passed} ({one.why})" if one.why else passed

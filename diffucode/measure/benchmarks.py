@@ -4,7 +4,8 @@
     minicode                problems of the generator; minicode:SPLIT:SEED (minicode:test:0)
     FILE                    a .jsonl or .jsonl.gz of EvalPlus' format
 
-Nothing is downloaded: ``find`` says where a file is looked for.
+Nothing is downloaded: ``find`` says where a file is looked for, those of HumanEval infilling too, whose tasks
+have holes and are another kind (``infill_tasks``).
 """
 
 from __future__ import annotations
@@ -31,7 +32,18 @@ FILES = {
     "mbpp": ("MbppPlus.jsonl.gz", "MbppPlus.jsonl", "MbppPlus-v0.2.0.jsonl"),
 }
 """Names under which EvalPlus publishes and keeps them."""
-FOLDERS = {"humaneval": "humanevalplus", "mbpp": "mbppplus"}
+INFILLING = {
+    "humaneval-infilling": ("HumanEval-SingleLineInfilling.jsonl.gz",),
+    "humaneval-infilling:random-span": ("HumanEval-RandomSpanInfillingLight.jsonl.gz",),
+}
+"""OpenAI's files of tasks with a hole: a line, or a span that begins and ends anywhere."""
+FOLDERS = {"humaneval": "humanevalplus", "mbpp": "mbppplus"} | dict.fromkeys(
+    INFILLING, "humaneval_infilling"
+)
+RELEASES = {
+    "humaneval": "evalplus/humanevalplus_release",
+    "mbpp": "evalplus/mbppplus_release",
+} | dict.fromkeys(INFILLING, "openai/human-eval-infilling")
 OVERRIDES = {"humaneval": "HUMANEVAL_OVERRIDE_PATH", "mbpp": "MBPP_OVERRIDE_PATH"}
 """EvalPlus' own environment variables."""
 DATA = "DIFFUCODE_DATA"
@@ -97,6 +109,10 @@ def benchmark(
     """
     if name == "minicode" or name.startswith("minicode:"):
         return _minicode(name, first or DRAWN, cache or cache_folder(), progress)
+    if name in INFILLING:
+        raise TaskError(
+            f"dataset {name}: its tasks have holes; diffucode infilling {name} fills and checks them"
+        )
     file = find(name, data) if name in FILES else Path(name)
     if name not in FILES and not name.endswith((".jsonl", ".jsonl.gz")):
         known = ", ".join([*FILES, "minicode"])
@@ -120,30 +136,29 @@ def benchmark(
 
 
 def find(name: str, data: Path | None = None) -> Path:
-    """The file of ``humaneval`` or ``mbpp``.
+    """The file of ``humaneval``, ``mbpp`` or HumanEval infilling.
 
-    Looked for in ``data``, in the folder that the environment calls DIFFUCODE_DATA, where EvalPlus'
+    Looked for in ``data``, or else in the folder that the environment calls DIFFUCODE_DATA, where EvalPlus'
     override variable points, and in EvalPlus' cache. Raises TaskError where it is in none of them.
     """
+    files = (FILES | INFILLING)[name]
     named = os.environ.get(DATA)
     folders = [data] if data is not None else [Path(named)] if named else []
     tried = [
-        folder / part / file
-        for folder in folders
-        for part in ("", FOLDERS[name])
-        for file in FILES[name]
+        folder / part / file for folder in folders for part in ("", FOLDERS[name]) for file in files
     ]
-    if data is None:
+    where = [str(data)] if data is not None else [f"{DATA}={named or '(not set)'}"]
+    if data is None and name in FILES:
         override = os.environ.get(OVERRIDES[name])
         tried += [Path(override)] if override else []
-        tried += [_cache_home() / "evalplus" / file for file in FILES[name]]
+        tried += [_cache_home() / "evalplus" / file for file in files]
+        where += [f"{OVERRIDES[name]}={override or '(not set)'}", str(_cache_home() / "evalplus")]
     for file in tried:
         if file.is_file():
             return file
-    where = data or f"{DATA}={named or '(not set)'}, {OVERRIDES[name]} or EvalPlus' cache"
     raise TaskError(
-        f"dataset {name}: no {FILES[name][0]} in {where}; it is published at "
-        f"github.com/evalplus/{FOLDERS[name]}_release: give its folder with --data"
+        f"dataset {name}: no {files[0]} in {', '.join(where)}; it is published at "
+        f"github.com/{RELEASES[name]}: give its folder with --data"
     )
 
 

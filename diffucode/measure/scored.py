@@ -20,11 +20,12 @@ from diffucode.execution.evalplus import score
 from diffucode.execution.sandbox import Sandbox
 from diffucode.files import to_jsonl, write_atomic
 from diffucode.measure.benchmarks import Benchmark
-from diffucode.measure.official import confinement, official
+from diffucode.measure.official import isolation, official
 from diffucode.measure.submission import complete_samples, read_samples
 from diffucode.measure.verdict import Verdict
 from diffucode.metrics.passk import Estimate, clustered_share, pass_at_k
 from diffucode.progress import Progress, silent
+from diffucode.tasks.forms import family_of
 
 Half = Literal["base", "plus"]
 HALVES: tuple[Half, ...] = ("base", "plus")
@@ -83,22 +84,23 @@ def _why(report: Report) -> str:
 class Figures:
     """pass@k of one scorer on one half of the tests."""
 
-    passed: Mapping[int, Estimate]
-    """By k, with the interval over resampled tasks (minicode: signatures)."""
+    passed: Mapping[int, Estimate | None]
+    """By k, with the interval over resampled tasks (minicode: signatures). It rests on the tasks of which k
+    samples have a verdict, as many as its ``n`` says; None where there is none."""
     solved: int
     """Tasks with at least one sample that passes."""
     unknown: int
-    """Samples without a verdict; their tasks count with the others they have."""
+    """Samples without a verdict, which are left out; their tasks count with the others."""
 
     def to_json(self) -> dict[str, Any]:
-        named = {f"pass@{k}": one.to_json() for k, one in self.passed.items()}
+        named = {f"pass@{k}": one and one.to_json() for k, one in self.passed.items()}
         return named | {"solved": self.solved, "unknown": self.unknown}
 
 
 def figures(
     verdicts: Sequence[Verdict], benchmark: Benchmark, half: Half, ks: Sequence[int], seed: int = 0
 ) -> Figures:
-    """Raises ValueError for a k over the samples of a task that have a verdict."""
+    """pass@k on base or plus; infrastructure failures are no failures of a program."""
     of: dict[str, list[bool]] = {}
     unknown = 0
     for one in verdicts:
@@ -107,11 +109,12 @@ def figures(
             unknown += 1
         else:
             of.setdefault(one.task, []).append(value)
-    clusters = [benchmark.cluster[task] for task in of]
-    passed = {}
+    passed: dict[int, Estimate | None] = {}
     for k in ks:
-        shares = [pass_at_k(len(values), sum(values), k) for values in of.values()]
-        passed[k] = clustered_share(shares, clusters, seed)
+        known = {task: values for task, values in of.items() if len(values) >= k}
+        shares = [pass_at_k(len(values), sum(values), k) for values in known.values()]
+        clusters = [benchmark.cluster[task] for task in known]
+        passed[k] = clustered_share(shares, clusters, seed) if known else None
     return Figures(passed, sum(any(values) for values in of.values()), unknown)
 
 
@@ -159,15 +162,18 @@ def scored(
     partial: bool = False,
     cache: Path,
     seed: int = 0,
+    allow_unsafe: bool = False,
     progress: Progress = silent,
 ) -> Scored:
-    """Score a samples file, and write the verdicts of the first scorer beside it (``results_of``).
+    """Score samples, and write the verdicts of the first scorer beside them (``results_of``).
 
-    ``ks``: 1, and the samples of a task, where nothing is said. Raises TaskError for a file that is not
-    complete, and for a k that its samples cannot tell.
+    ``ks``: 1, and the samples of a task, where nothing is said. ``allow_unsafe`` lets EvalPlus' evaluator run
+    without isolation where there is none. Raises TaskError for samples that are not complete, and for a k
+    that they cannot tell.
     """
+    prompts = {task.id: task.prompt for task in benchmark.tasks}
     programs = complete_samples(
-        list(read_samples(samples)), benchmark, str(samples), partial=partial
+        list(read_samples(samples, prompts)), benchmark, str(samples), partial=partial
     )
     many = min(map(len, programs.values()))
     asked = sorted({1, many} if ks is None else set(ks))
@@ -176,18 +182,23 @@ def scored(
             f"{samples}: pass@{max(asked)} of {many} samples a task; ask for a smaller k"
         )
     verdicts: dict[str, list[Verdict]] = {}
-    isolation: dict[str, str] = {}
+    under: dict[str, str] = {}
     if scorer != "evalplus":
         with Sandbox(tier="strongest") as sandbox:
-            isolation["strict"] = sandbox.tier
+            under["strict"] = sandbox.tier
             answers = cache / "answers"
             verdicts["strict"] = strict(sandbox, benchmark, programs, answers, progress)
     if scorer != "strict":
         rows = [row for row in benchmark.rows() if row["task_id"] in programs]
-        isolation["evalplus"] = "bubblewrap" if confinement() else "none"
-        family = "mbpp" if rows[0]["task_id"].startswith("Mbpp/") else "humaneval"
+        under["evalplus"] = isolation()
         progress("EvalPlus' evaluator", 0, 1)
-        verdicts["evalplus"] = official(rows, programs, family=family, cache=cache / "official")
+        verdicts["evalplus"] = official(
+            rows,
+            programs,
+            family="mbpp" if family_of(rows[0]["task_id"]) == "mbpp" else "humaneval",
+            cache=cache / "official",
+            allow_unsafe=allow_unsafe,
+        )
         progress("EvalPlus' evaluator", 1, 1)
     first = next(iter(verdicts.values()))
     write_atomic(results_of(samples), to_jsonl(one.to_json() for one in first))
@@ -200,7 +211,7 @@ def scored(
             for name, found in verdicts.items()
         },
         apart=disagreements(*verdicts.values()) if len(verdicts) == 2 else [],
-        isolation=isolation,
+        isolation=under,
     )
 
 

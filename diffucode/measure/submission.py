@@ -18,7 +18,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -27,20 +27,19 @@ from diffucode.decoding.trace import Trace
 from diffucode.errors import PromptError, TaskError
 from diffucode.files import append_jsonl, read_jsonl, to_jsonl, write_atomic
 from diffucode.generate.model import decoder_of
-from diffucode.generate.prompted import Prompt, prepare
+from diffucode.generate.prompted import Prompted, prepare_rendered, speaker_of
 from diffucode.generate.settings import GenerateConfig
 from diffucode.generate.stream import Completion, stream
 from diffucode.generate.traces import TraceFile
-from diffucode.measure.benchmarks import Benchmark
+from diffucode.measure.benchmarks import Benchmark, Task
 from diffucode.models.load import Loaded
 from diffucode.progress import Progress, silent
 from diffucode.runs import open_run
+from diffucode.tasks.forms import Form, asked
 
 Extractor = Literal["diffucode", "evalplus"]
 """Who reads the program out of the text: ``tasks.extract``, or EvalPlus' sanitiser on prompt and text."""
 SAMPLES = "samples.jsonl"
-EVERY = 16
-"""Samples between two appends to a file."""
 
 
 class Key(NamedTuple):
@@ -56,7 +55,9 @@ class Submission:
     benchmark: Benchmark
     samples: int
     """Of each task."""
-    traces: bool = False
+    form: Form
+    extractor: Extractor
+    traces: bool
 
     @property
     def file(self) -> Path:
@@ -81,19 +82,21 @@ def open_submission(
     benchmark: Benchmark,
     config: GenerateConfig,
     *,
-    extractor: Extractor,
-    traces: bool,
+    form: Form = "diffucoder",
+    extractor: Extractor = "diffucode",
+    traces: bool = False,
 ) -> Submission:
     """Start a run, or continue the one in ``folder``. Raises ResumeError where that is another's."""
     unimportant = {"batch_size": None, "device": None}  # they change no sample
-    asked = {
+    recorded = {
         **benchmark.to_json(),
         "generate": configs.dump(config) | unimportant,
+        "form": form,
         "extractor": extractor,
         "traces": traces,
     }
-    run = open_run(folder, asked, {"seed": config.seed})
-    return Submission(run.folder, benchmark, config.samples, traces)
+    run = open_run(folder, recorded, {"seed": config.seed})
+    return Submission(run.folder, benchmark, config.samples, form, extractor, traces)
 
 
 def asked_of(samples: Path) -> dict[str, Any]:
@@ -115,42 +118,55 @@ def write_samples(
     loaded: Loaded,
     config: GenerateConfig,
     *,
-    extractor: Extractor = "diffucode",
     rank: int = 0,
     world: int = 1,
     progress: Progress = silent,
 ) -> None:
-    """Write the samples that are missing of every ``world``-th task from ``rank`` on.
+    """Write the samples that are missing of every ``world``-th task from ``rank`` on, each as it ends.
 
     Raises PromptError for a task that is over the model's limit: a benchmark without it is another one.
     """
     done = submission.rows()
-    mine = submission.benchmark.tasks[rank::world]
-    prepared = prepare(loaded, [Prompt(task.id, task.prompt) for task in mine], config)
+    mine = {task.id: task for task in submission.benchmark.tasks[rank::world]}
+    jobs = task_jobs(loaded, list(mine.values()), submission.form, config)
+    missing = [job for job in jobs if Key(job.request.id, job.request.sample) not in done]
+    begun = {job.request.id: job.rendered.code for job in jobs}
+    many = len(jobs) - len(missing)
+    decoder = decoder_of(loaded, config)
+    for frame in stream(loaded, missing, decoder=decoder, capacity=config.batch_size):
+        rows = []
+        for one in frame.completions:
+            sanitized = sanitize(begun[one.id] + one.text, mine[one.id].entry_point)
+            row = _row(one, loaded.name, config, sanitized, submission.extractor)
+            rows.append(row | ({"trace": one.trace.to_json()} if submission.traces else {}))
+        if rows:
+            append_jsonl(submission.part(rank), rows)
+            many += len(rows)
+            progress("samples", many, len(jobs))
+
+
+def task_jobs(
+    loaded: Loaded, tasks: Sequence[Task], form: Form, config: GenerateConfig
+) -> list[Prompted]:
+    """Every sample of the tasks, asked in a form's words; its stop strings join those of the config.
+
+    Raises PromptError for a task that is over the model's limit, and for a style that does not fit the form.
+    """
+    speaker, style, system = speaker_of(loaded), config.prompt_style, config.system
+    shown = {
+        task.id: asked(speaker, task.id, task.prompt, form, style=style, system=system)
+        for task in tasks
+    }
+    rendered = [(id, one.rendered) for id, one in shown.items()]
+    prepared = prepare_rendered(loaded, rendered, config, loaded.usual.canvas)
     if prepared.refused:
         id, reason = prepared.refused[0]
         raise PromptError(
             f"{len(prepared.refused)} tasks do not fit {loaded.name}, the first is {id}: {reason}"
         )
-    begun = {id: rendered.code for id, rendered, _, _ in prepared.kept}
-    entry = {task.id: task.entry_point for task in mine}
-    jobs = [job for job in prepared.jobs() if Key(job.request.id, job.request.sample) not in done]
-    many, waiting = len(prepared) - len(jobs), list[dict[str, Any]]()
-    decoder = decoder_of(loaded, config)
-    try:
-        for frame in stream(loaded, jobs, decoder=decoder, capacity=config.batch_size):
-            for one in frame.completions:
-                sanitized = sanitize(begun[one.id] + one.text, entry[one.id])
-                row = _row(one, loaded.name, config, sanitized, extractor)
-                waiting.append(row | ({"trace": one.trace.to_json()} if submission.traces else {}))
-                many += 1
-                progress("samples", many, len(prepared))
-            if len(waiting) >= EVERY:
-                append_jsonl(submission.part(rank), waiting)
-                waiting.clear()
-    finally:
-        if waiting:
-            append_jsonl(submission.part(rank), waiting)
+    return [
+        replace(job, stops=(*job.stops, *shown[job.request.id].stops)) for job in prepared.jobs()
+    ]
 
 
 def merge(submission: Submission, loaded: Loaded) -> None:
@@ -210,25 +226,41 @@ def sanitize(code: str, entry_point: str) -> str:
     return found
 
 
-def read_samples(file: Path) -> Iterator[tuple[str, str]]:
-    """Task and program of each line of a samples file, ours or anybody's.
+def read_samples(
+    place: Path, prompts: Mapping[str, str] | None = None
+) -> Iterator[tuple[str, str]]:
+    """Task and program of each sample, in every layout that EvalPlus reads.
 
-    Raises TaskError for a line without ``task_id`` and ``solution`` (EvalPlus' ``completion`` needs a prompt
-    put before it: ``evalplus.sanitize`` does).
+    A file with ``task_id`` and ``solution`` a line; or ``completion``, which goes on from the task's prompt
+    in ``prompts``; or a folder of ``HumanEval_0/0.py``. Raises TaskError for anything else.
     """
-    if not file.is_file():
-        raise TaskError(f"{file}: no such file; diffucode samples writes one")
-    rows = read_jsonl(file)
+    if place.is_dir():
+        yield from _from_folder(place)
+        return
+    if not place.is_file():
+        raise TaskError(f"{place}: no such file; diffucode samples writes one")
+    rows = read_jsonl(place)
     if not rows:
-        raise TaskError(f"{file}: no samples in it")
+        raise TaskError(f"{place}: no samples in it")
     for number, row in enumerate(rows, start=1):
         task, solution = row.get("task_id"), row.get("solution")
+        if solution is None and isinstance(completion := row.get("completion"), str):
+            # A task that is not known is refused by its name, whatever it begins with.
+            solution = (prompts or {}).get(str(task), "") + completion
         if not (isinstance(task, str) and isinstance(solution, str)):
             raise TaskError(
-                f'{file}, line {number}: expected {{"task_id": ..., "solution": ...}}, got the fields '
-                f"{', '.join(row) or 'none'}"
+                f'{place}, line {number}: expected {{"task_id": ..., "solution": ...}}, or "completion", '
+                f"got the fields {', '.join(row) or 'none'}"
             )
         yield task, solution
+
+
+def _from_folder(folder: Path) -> Iterator[tuple[str, str]]:
+    files = [file for file in folder.glob("*/*.py") if file.stem.isdecimal()]
+    if not files:
+        raise TaskError(f"{folder}: expected samples as HumanEval_0/0.py; there are none")
+    for file in sorted(files, key=lambda file: (file.parent.name, int(file.stem))):
+        yield file.parent.name.replace("_", "/", 1), file.read_text(encoding="utf-8")
 
 
 def complete_samples(
@@ -236,8 +268,8 @@ def complete_samples(
 ) -> dict[str, list[str]]:
     """The programs of each task, in the order of the file; completeness before anything is run.
 
-    Raises TaskError for samples of tasks that the benchmark does not have, for tasks without samples (with
-    ``partial`` they are left out), and where tasks have different numbers of samples.
+    Raises TaskError for samples of tasks that the benchmark does not have; unless ``partial``, also for tasks
+    without samples and where tasks have different numbers of them.
     """
     known: Mapping[str, list[str]] = {task.id: [] for task in benchmark.tasks}
     for task, solution in samples:
@@ -255,8 +287,11 @@ def complete_samples(
         )
     found = {task: programs for task, programs in known.items() if programs}
     sizes = Counter(map(len, found.values()))
-    if len(sizes) > 1:
+    if len(sizes) > 1 and not partial:
         most = sizes.most_common(1)[0][0]
         odd = next(task for task, programs in found.items() if len(programs) != most)
-        raise TaskError(f"{place}: {len(found[odd])} samples of {odd}, {most} of others")
+        raise TaskError(
+            f"{place}: {len(found[odd])} samples of {odd}, {most} of others; is a task there twice, or a run "
+            "cut short? --partial scores it as it is"
+        )
     return found

@@ -144,11 +144,17 @@ class Speaker:
             return Rendered(self._converse(prompt.strip(), system), "answer", templated=True)
         if self.instruct:
             request = COMPLETE_REQUEST.format(code=prompt.strip("\n"))
-            text = self._converse(request, system) + COMPLETE_PREFILL
-            return Rendered(text, "fence", templated=True)
+            return self.prefilled(request, COMPLETE_PREFILL, system)
         self._refuse_system(system, style)
         code = prompt + "\n" * _ends_a_line(prompt)
         return Rendered(code, "continuation", templated=False, code=code)
+
+    def prefilled(self, request: str, opening: str, system: str | None = None) -> Rendered:
+        """A chat in which the answer has begun: ``opening`` ends inside a fence, the completion goes on.
+
+        Raises PromptError for a model without a chat template.
+        """
+        return Rendered(self._converse(request, system) + opening, "fence", templated=True)
 
     def _converse(self, content: str, system: str | None) -> str:
         if self.chat is None:

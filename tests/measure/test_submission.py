@@ -2,6 +2,9 @@
 
 import gzip
 import json
+import pickle
+import signal
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,24 +12,30 @@ from typing import Any
 import pytest
 from running import python
 
-from diffucode.errors import ResumeError, TaskError
+from diffucode.errors import PromptError, ResumeError, SandboxError, TaskError
+from diffucode.execution.checks import Report
+from diffucode.execution.evalplus import Score
 from diffucode.execution.sandbox import Sandbox
 from diffucode.files import read_jsonl, to_jsonl
 from diffucode.generate.settings import GenerateConfig
 from diffucode.measure import benchmarks, submission
+from diffucode.measure import official as evalplus
 from diffucode.measure.benchmarks import Benchmark, benchmark
 from diffucode.measure.official import official
 from diffucode.measure.scored import disagreements, figures, results_of, scored, strict
 from diffucode.measure.submission import (
+    Submission,
     complete_samples,
     details_of,
     merge,
     open_submission,
     read_samples,
+    task_jobs,
     write_samples,
 )
 from diffucode.measure.verdict import Verdict
 from diffucode.models.load import load
+from diffucode.tasks.forms import BASE_STOPS, Form
 
 DOUBLE: dict[str, Any] = {
     "task_id": "HumanEval/900",
@@ -46,6 +55,11 @@ LONGEST: dict[str, Any] = DOUBLE | {
     "canonical_solution": "    return max(words, key=len)\n",
     "base_input": [[["a", "bb"]]],
     "plus_input": [[["aa", "bb", "c"]]],
+}
+REQUEST: dict[str, Any] = DOUBLE | {
+    "task_id": "Mbpp/9000",
+    "prompt": '"""\nWrite a function to double a number.\nassert double(1) == 2\n"""\n',
+    "canonical_solution": "\ndef double(x):\n    return 2 * x\n",
 }
 CANONICAL = [row["prompt"] + row["canonical_solution"] for row in (DOUBLE, LONGEST)]
 
@@ -75,6 +89,12 @@ def test_files_are_found_and_named(
         benchmark("humaneval")
     with pytest.raises(TaskError, match="no MbppPlus"):
         benchmark("mbpp", data=tmp_path)
+    with pytest.raises(TaskError, match="no HumanEval-RandomSpan"):
+        benchmarks.find("humaneval-infilling:random-span")
+    with pytest.raises(TaskError, match="diffucode infilling humaneval-infilling"):
+        benchmark("humaneval-infilling")
+    (tmp_path / "HumanEval-SingleLineInfilling.jsonl.gz").touch()
+    assert benchmarks.find("humaneval-infilling", tmp_path).parent == tmp_path
     plain = benchmark(str(file))
     assert plain.version.startswith("md5 ") and plain.name == "two"
 
@@ -113,16 +133,21 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
 
+def opened(
+    folder: Path,
+    of: Benchmark,
+    config: GenerateConfig = CONFIG,
+    *,
+    form: Form = "diffucoder",
+    traces: bool = False,
+) -> Submission:
+    return open_submission(folder, of, config, form=form, extractor="evalplus", traces=traces)
+
+
 def test_samples_do_not_depend_on_kills_and_processes(two: Benchmark, tmp_path: Path) -> None:
     loaded = load("mini")
-
-    def opened(name: str, config: GenerateConfig = CONFIG) -> submission.Submission:
-        return open_submission(
-            tmp_path / name, two, config, extractor="evalplus", traces=name == "whole"
-        )
-
-    whole = opened("whole")
-    write_samples(whole, loaded, CONFIG, extractor="evalplus")
+    whole = opened(tmp_path / "whole", two, traces=True)
+    write_samples(whole, loaded, CONFIG)
     merge(whole, loaded)
     assert [row["task_id"] for row in lines(whole.folder)] == ["HumanEval/900"] * 2 + [
         "HumanEval/901"
@@ -132,21 +157,97 @@ def test_samples_do_not_depend_on_kills_and_processes(two: Benchmark, tmp_path: 
     traces = json.loads((whole.folder / "samples.traces.json").read_text())["traces"]
     assert len(traces) == 4 and not list(whole.folder.glob("part-*"))
 
-    shards = opened("shards")
+    shards = opened(tmp_path / "shards", two)
     for rank in (0, 1):
-        write_samples(shards, loaded, CONFIG, extractor="evalplus", rank=rank, world=2)
+        write_samples(shards, loaded, CONFIG, rank=rank, world=2)
     kept, _lost = read_jsonl(shards.part(0))
     shards.part(0).write_text(to_jsonl([kept]) + '{"task_id": "Hum')  # killed while it wrote
     with pytest.raises(TaskError, match="1 samples are missing"):
         merge(shards, loaded)
-    write_samples(shards, loaded, replace(CONFIG, batch_size=1), extractor="evalplus")
+    write_samples(shards, loaded, replace(CONFIG, batch_size=1))
     merge(shards, loaded)
     assert lines(shards.folder) == lines(whole.folder)
     assert shards.file.read_bytes() == whole.file.read_bytes()
     merge(whole, loaded)  # the same command again
     assert shards.file.read_bytes() == whole.file.read_bytes()
     with pytest.raises(ResumeError, match="temperature"):
-        opened("shards", replace(CONFIG, temperature=0.5))
+        opened(shards.folder, two, replace(CONFIG, temperature=0.5))
+    with pytest.raises(ResumeError, match="form"):
+        opened(shards.folder, two, form="evalplus")
+
+
+@pytest.mark.parametrize("model", ["mini", "mini-ar"])
+def test_a_sample_is_a_function_of_seed_task_and_number(
+    model: str, file: Path, two: Benchmark, tmp_path: Path
+) -> None:
+    """Other tasks, other samples and the batch change nothing; another seed does."""
+    loaded, hot = (
+        load(model),
+        replace(CONFIG, temperature=2.0),
+    )  # so hot that chance repeats nothing
+
+    def written(name: str, of: Benchmark, config: GenerateConfig) -> dict[tuple[str, int], str]:
+        made = opened(tmp_path / name, of, config)
+        write_samples(made, loaded, config)
+        return {(row["task_id"], row["sample"]): row["raw"] for row in made.rows().values()}
+
+    both = written("both", two, hot)
+    turned = tmp_path / "turned.jsonl"
+    turned.write_text(to_jsonl([LONGEST, REQUEST]))
+    alone = written("alone", benchmark(str(turned)), replace(hot, samples=3, batch_size=1))
+    for n in (0, 1):
+        assert alone["HumanEval/901", n] == both["HumanEval/901", n]
+    assert both["HumanEval/901", 0] != both["HumanEval/901", 1]
+    mixed = task_jobs(loaded, benchmark(str(turned)).tasks, "diffucoder", hot)
+    assert {job.request.id: job.stops for job in mixed} == {
+        "HumanEval/901": BASE_STOPS["humaneval"],
+        "Mbpp/9000": BASE_STOPS["mbpp"],
+    }
+    seeded = written("seeded", two, replace(hot, seed=1))
+    assert all(seeded[key] != both[key] for key in both)
+
+
+DYING = """
+import os, re, runpy, signal, sys
+
+left = int(sys.argv[1])
+
+def hook(event, arguments):
+    global left
+    if event == "open" and re.search(r"part-0[.]jsonl$", str(arguments[0])) and arguments[1] == "a":
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(hook)
+sys.argv = sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_a_killed_run_goes_on_in_two_processes(file: Path, tmp_path: Path) -> None:
+    """SIGKILL in mid-file, then ``accelerate launch`` with another number of processes."""
+    text = "dataset: {}\ngenerate: {{samples: 3, temperature: 0.8, max_new_tokens: 8, batch_size: 1}}\n"
+    config = tmp_path / "samples.yaml"
+    config.write_text(text.format(file))
+    script = ("eval/generate_samples.py", "--config", config)
+    python(*script, f"output_dir={tmp_path / 'whole'}")
+    broken = tmp_path / "broken"
+    python("-c", DYING, 3, *script, f"output_dir={broken}", code=-signal.SIGKILL)
+    assert len(read_jsonl(broken / "part-0.jsonl")) == 2 and not (broken / "samples.jsonl").exists()
+    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launch += ["--num_machines", "1", "--main_process_port", "0", "--mixed_precision", "no"]
+    launch += ["--dynamo_backend", "no"]
+    python(*launch, *script, f"output_dir={broken}")
+    for name in ("samples.jsonl", "run.json"):
+        assert (broken / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert lines(broken) == lines(tmp_path / "whole")
+
+
+def test_a_task_over_the_limit_is_no_benchmark(two: Benchmark, tmp_path: Path) -> None:
+    config = replace(CONFIG, max_new_tokens=100_000)
+    with pytest.raises(PromptError, match="2 tasks do not fit mini, the first is HumanEval/900"):
+        write_samples(opened(tmp_path / "run", two, config), load("mini"), config)
 
 
 def test_processes_share_the_tasks(file: Path, tmp_path: Path) -> None:
@@ -182,6 +283,32 @@ def test_completeness_comes_first(two: Benchmark) -> None:
         complete_samples([*whole, ("HumanEval/7", one)], two, "s")
     with pytest.raises(TaskError, match="1 samples of HumanEval/901, 2 of others"):
         complete_samples([*whole, ("HumanEval/900", one)], two, "s")
+    assert complete_samples([*whole, ("HumanEval/900", other)], two, "s", partial=True) == {
+        "HumanEval/900": [one, other],
+        "HumanEval/901": [other],
+    }
+
+
+def test_samples_are_read_in_every_layout_of_evalplus(tmp_path: Path) -> None:
+    solutions = [
+        ("HumanEval/900", DOUBLE["prompt"] + "    return 1\n"),
+        ("HumanEval/900", CANONICAL[0]),
+    ]
+    completions = tmp_path / "completions.jsonl"
+    rows = ("    return 1\n", DOUBLE["canonical_solution"])
+    completions.write_text(
+        to_jsonl({"task_id": "HumanEval/900", "completion": row} for row in rows)
+    )
+    assert list(read_samples(completions, {"HumanEval/900": DOUBLE["prompt"]})) == solutions
+    folder = tmp_path / "zipped"
+    with pytest.raises(TaskError, match="no such file"):
+        list(read_samples(folder))
+    (folder / "HumanEval_900").mkdir(parents=True)
+    with pytest.raises(TaskError, match="expected samples as HumanEval_0"):
+        list(read_samples(folder))
+    for n, (_, solution) in zip((2, 10), solutions, strict=True):
+        (folder / "HumanEval_900" / f"{n}.py").write_text(solution)
+    assert list(read_samples(folder)) == solutions
 
 
 def test_both_scorers_know_right_from_wrong(two: Benchmark, tmp_path: Path) -> None:
@@ -227,16 +354,90 @@ def test_no_verdict_is_no_zero(two: Benchmark) -> None:
         Verdict(first, 0, True, True),
         Verdict(first, 1, None, None),
         Verdict(second, 0, True, False),
+        Verdict(second, 1, True, False),
     ]
-    found = figures(verdicts, two, "plus", [1])
-    assert found.passed[1].value == 0.5 and (found.solved, found.unknown) == (1, 1)
-    assert figures(verdicts, two, "base", [1]).passed[1].value == 1.0
+    found = figures(verdicts, two, "plus", [1, 2])
+    one, pair = found.passed[1], found.passed[2]
+    assert one is not None and pair is not None
+    assert (one.value, one.n, found.solved, found.unknown) == (0.5, 2, 1, 1)
+    assert (pair.value, pair.n) == (0.0, 1)  # of the task that has two
+    lost = figures(verdicts[:2], two, "plus", [2])
+    assert lost.passed == {2: None} and lost.to_json()["pass@2"] is None
+
+
+def test_a_sandbox_that_fails_is_told_apart(
+    two: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the sandbox's report to the file: null, and counted."""
+    whole = Report(("passed",), None, gameable=False, seconds=0.1, stdout=b"")
+    broken = [
+        Score("HumanEval/900", 0, replace(whole, results=(), infrastructure="it is gone"), whole),
+        Score("HumanEval/901", 0, whole, replace(whole, results=("failed",))),
+    ]
+    monkeypatch.setattr("diffucode.measure.scored.score", lambda *_: iter(broken))
+    samples = tmp_path / "samples.jsonl"
+    rows = [{"task_id": task, "solution": code} for task, (code,) in programs(*CANONICAL).items()]
+    samples.write_text(to_jsonl(rows))
+    found = scored(samples, two, cache=tmp_path).to_json()
+    assert found["base"]["unknown"] == 1 and found["base"]["pass@1"]["value"] == 1.0
+    written = read_jsonl(results_of(samples))
+    assert [(row["base"], row["plus"]) for row in written] == [(None, None), (True, False)]
+    assert written[0]["why"] == "infrastructure: it is gone"
+
+
+PROBE = """import os, socket
+def double(x):
+    try:
+        socket.create_connection(("127.0.0.1", {port}), 2)
+    except OSError:
+        pass
+    else:
+        return "network"
+    if os.path.exists({secret!r}) or "DIFFUCODE_SECRET" in os.environ:
+        return "files"
+    return 2 * x
+"""
+
+
+@pytest.mark.skipif(evalplus.isolation() == "none", reason="no bubblewrap works here")
+def test_the_official_evaluator_is_confined(
+    two: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its programs see no network, no file of ours and no environment; its answers are computed once."""
+    cache, secret = tmp_path / "official", tmp_path / "secret"
+    secret.write_text("a key")
+    monkeypatch.setenv("DIFFUCODE_SECRET", "a key")
+    monkeypatch.setenv("EVALPLUS_TIMEOUT_PER_TASK", "10")  # a TypeError in version 0.3.1
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        probe = PROBE.format(port=server.getsockname()[1], secret=str(secret))
+        given = {"HumanEval/900": [probe]}
+        (one,) = official(two.rows()[:1], given, family="humaneval", cache=cache)
+    assert (one.base, one.plus) == (True, True)
+    (kept,) = cache.iterdir()
+    kept.write_bytes(pickle.dumps({"HumanEval/900": truth(0, 0)}))
+    (one,) = official(two.rows()[:1], given, family="humaneval", cache=cache)
+    assert not one.base, "it reads what is kept"
+
+
+def truth(*values: int) -> dict[str, Any]:
+    """EvalPlus' ground truth of a task whose answers, base and plus, are these."""
+    seconds = [0.01] * len(values)
+    answers = list(values)
+    return {"base": answers, "plus": answers, "base_time": seconds, "plus_time": seconds}
+
+
+def test_no_isolation_is_refused(
+    two: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evalplus, "_bubblewrap", lambda: None)
+    with pytest.raises(SandboxError, match="--unsafe"):
+        official(two.rows(), programs(*CANONICAL), family="humaneval", cache=tmp_path)
 
 
 def test_bad_input_is_one_line(tmp_path: Path) -> None:
     _, error = python("-m", "diffucode.cli", "score", tmp_path / "none.jsonl", code=2)
     assert error.count("\n") == 1 and "--dataset" in error
     torn = tmp_path / "torn.jsonl"
-    torn.write_text('{"task_id": "HumanEval/900", "completion": "return 1"}\n')
-    with pytest.raises(TaskError, match="the fields task_id, completion"):
+    torn.write_text('{"task_id": "HumanEval/900", "program": "return 1"}\n')
+    with pytest.raises(TaskError, match="the fields task_id, program"):
         list(read_samples(torn))
