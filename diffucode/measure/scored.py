@@ -9,10 +9,13 @@ one is what a published figure is compared with, its defects included.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from diffucode.errors import TaskError
 from diffucode.execution.checks import Report
@@ -118,6 +121,15 @@ def figures(
     return Figures(passed, sum(any(values) for values in of.values()), unknown)
 
 
+class Cost(NamedTuple):
+    """What a scorer took, references that were not known yet included."""
+
+    seconds: float
+    """Wall clock."""
+    cpu_seconds: float
+    """Of all its processes, user and system."""
+
+
 @dataclass(frozen=True)
 class Scored:
     """All that ``diffucode score`` says."""
@@ -132,6 +144,8 @@ class Scored:
     """Samples that the scorers judge differently: ours, EvalPlus'."""
     isolation: dict[str, str]
     """What each scorer ran generated code under."""
+    cost: dict[str, Cost]
+    """Of each scorer."""
 
     def to_json(self) -> dict[str, Any]:
         """``base`` and ``plus`` of the first scorer stand at the top."""
@@ -146,6 +160,7 @@ class Scored:
             **next(iter(named.values())),
             "scorers": named,
             "isolation": self.isolation,
+            "cost": {scorer: one._asdict() for scorer, one in self.cost.items()},
             "disagreements": [
                 {"strict": ours.to_json(), "evalplus": theirs.to_json()}
                 for ours, theirs in self.apart
@@ -183,22 +198,25 @@ def scored(
         )
     verdicts: dict[str, list[Verdict]] = {}
     under: dict[str, str] = {}
+    cost: dict[str, Cost] = {}
     if scorer != "evalplus":
-        with Sandbox(tier="strongest") as sandbox:
+        with _timed(cost, "strict"), Sandbox(tier="strongest") as sandbox:
             under["strict"] = sandbox.tier
             answers = cache / "answers"
             verdicts["strict"] = strict(sandbox, benchmark, programs, answers, progress)
     if scorer != "strict":
-        rows = [row for row in benchmark.rows() if row["task_id"] in programs]
         under["evalplus"] = isolation()
         progress("EvalPlus' evaluator", 0, 1)
-        verdicts["evalplus"] = official(
-            rows,
-            programs,
-            family="mbpp" if family_of(rows[0]["task_id"]) == "mbpp" else "humaneval",
-            cache=cache / "official",
-            allow_unsafe=allow_unsafe,
-        )
+        with _timed(cost, "evalplus"):
+            rows = [row for row in benchmark.rows() if row["task_id"] in programs]
+            family = family_of(rows[0]["task_id"])
+            verdicts["evalplus"] = official(
+                rows,
+                programs,
+                family="mbpp" if family == "mbpp" else "humaneval",
+                cache=cache / "official",
+                allow_unsafe=allow_unsafe,
+            )
         progress("EvalPlus' evaluator", 1, 1)
     first = next(iter(verdicts.values()))
     write_atomic(results_of(samples), to_jsonl(one.to_json() for one in first))
@@ -212,7 +230,19 @@ def scored(
         },
         apart=disagreements(*verdicts.values()) if len(verdicts) == 2 else [],
         isolation=under,
+        cost=cost,
     )
+
+
+@contextmanager
+def _timed(cost: dict[str, Cost], scorer: str) -> Iterator[None]:
+    def now() -> tuple[float, float]:
+        return time.perf_counter(), sum(os.times()[:4])  # its children's, once they have ended, too
+
+    wall, cpu = now()
+    yield
+    after = now()
+    cost[scorer] = Cost(after[0] - wall, after[1] - cpu)
 
 
 def disagreements(

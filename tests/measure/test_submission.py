@@ -3,14 +3,14 @@
 import gzip
 import json
 import pickle
-import signal
 import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from running import python
+from launching import die_at, in_two_processes
+from running import as_module, python
 
 from diffucode.errors import PromptError, ResumeError, SandboxError, TaskError
 from diffucode.execution.checks import Report
@@ -207,38 +207,20 @@ def test_a_sample_is_a_function_of_seed_task_and_number(
     assert all(seeded[key] != both[key] for key in both)
 
 
-DYING = """
-import os, re, runpy, signal, sys
-
-left = int(sys.argv[1])
-
-def hook(event, arguments):
-    global left
-    if event == "open" and re.search(r"part-0[.]jsonl$", str(arguments[0])) and arguments[1] == "a":
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-sys.addaudithook(hook)
-sys.argv = sys.argv[2:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-
 def test_a_killed_run_goes_on_in_two_processes(file: Path, tmp_path: Path) -> None:
-    """SIGKILL in mid-file, then ``accelerate launch`` with another number of processes."""
-    text = "dataset: {}\ngenerate: {{samples: 3, temperature: 0.8, max_new_tokens: 8, batch_size: 1}}\n"
-    config = tmp_path / "samples.yaml"
-    config.write_text(text.format(file))
-    script = ("eval/generate_samples.py", "--config", config)
-    python(*script, f"output_dir={tmp_path / 'whole'}")
+    """SIGKILL in mid-file, then another number of processes."""
+    script, job = "eval/generate_samples.py", "answer"
+    Samples = as_module(script).Samples
+    config = replace(CONFIG, samples=3, max_new_tokens=8, batch_size=1)
+
+    def asked(name: str) -> Any:
+        return Samples(output_dir=str(tmp_path / name), dataset=str(file), generate=config)
+
+    as_module(script).answer(asked("whole"))
     broken = tmp_path / "broken"
-    python("-c", DYING, 3, *script, f"output_dir={broken}", code=-signal.SIGKILL)
+    die_at(("open", r"part-0\.jsonl a", 3), script, asked("broken"), job)
     assert len(read_jsonl(broken / "part-0.jsonl")) == 2 and not (broken / "samples.jsonl").exists()
-    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    launch += ["--num_machines", "1", "--main_process_port", "0", "--mixed_precision", "no"]
-    launch += ["--dynamo_backend", "no"]
-    python(*launch, *script, f"output_dir={broken}")
+    in_two_processes(script, asked("broken"), job)
     for name in ("samples.jsonl", "run.json"):
         assert (broken / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert lines(broken) == lines(tmp_path / "whole")
@@ -250,8 +232,7 @@ def test_a_task_over_the_limit_is_no_benchmark(two: Benchmark, tmp_path: Path) -
         write_samples(opened(tmp_path / "run", two, config), load("mini"), config)
 
 
-def test_processes_share_the_tasks(file: Path, tmp_path: Path) -> None:
-    """The script on one process; ranks are tested above."""
+def test_the_script_and_the_score_of_what_it_wrote(file: Path, tmp_path: Path) -> None:
     config = tmp_path / "samples.yaml"
     config.write_text(
         f"output_dir: {tmp_path / 'run'}\ndataset: {file}\n"
@@ -263,6 +244,7 @@ def test_processes_share_the_tasks(file: Path, tmp_path: Path) -> None:
     found = json.loads(out)
     assert found["tasks"] == 2 and found["plus"]["pass@2"]["n"] == 2
     assert found["base"]["pass@1"]["value"] >= found["plus"]["pass@1"]["value"]
+    assert found["cost"]["strict"]["cpu_seconds"] > 0
 
 
 # --- scores ------------------------------------------------------------------------------------

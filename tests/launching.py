@@ -1,4 +1,4 @@
-"""Runs of the training scripts that end before their time, or take two processes."""
+"""Runs of the scripts with accelerate that end before their time, or take two processes."""
 
 import json
 import multiprocessing
@@ -49,32 +49,32 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["accelerate", "diffucode.rl.rollout", "diffucode.models.load"])
 
 
-def die_at(moment: Moment, script: str, settings: Any) -> None:
-    """Run ``train`` of a script in a process that a signal kills at a moment."""
-    process = _started(_dying, moment, script, settings)
+def die_at(moment: Moment, script: str, settings: Any, job: str = "train") -> None:
+    """Run a function of a script in a process that a signal kills at a moment."""
+    process = _started(_dying, moment, script, job, settings)
     process.join()
     assert process.exitcode == -signal.SIGKILL, f"{moment}: status {process.exitcode}"
 
 
-def in_two_processes(script: str, settings: Any) -> None:
-    """Run ``train`` of a script as ``accelerate launch`` with two processes would, on the CPU."""
+def in_two_processes(script: str, settings: Any, job: str = "train") -> None:
+    """Run a function of a script as ``accelerate launch`` with two processes would, on the CPU."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    processes = [_started(_together, rank, port, script, settings) for rank in range(2)]
+    processes = [_started(_together, rank, port, script, job, settings) for rank in range(2)]
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0, 0]
 
 
-def _started(job: Callable[..., None], *arguments: Any) -> BaseProcess:
+def _started(start: Callable[..., None], *arguments: Any) -> BaseProcess:
     *others, settings = arguments
     # The class of the settings is known there only after the script is.
-    process = CONTEXT.Process(target=job, args=(*others, pickle.dumps(settings)))
+    process = CONTEXT.Process(target=start, args=(*others, pickle.dumps(settings)))
     process.start()
     return process
 
 
-def _dying(moment: Moment, script: str, settings: bytes) -> None:
+def _dying(moment: Moment, script: str, job: str, settings: bytes) -> None:
     event, pattern, left = moment
 
     def hook(name: str, arguments: tuple[Any, ...]) -> None:
@@ -84,16 +84,16 @@ def _dying(moment: Moment, script: str, settings: bytes) -> None:
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    train = as_module(script).train
+    run = getattr(as_module(script), job)
     sys.addaudithook(hook)
-    train(pickle.loads(settings))
+    run(pickle.loads(settings))
 
 
-def _together(rank: int, port: int, script: str, settings: bytes) -> None:
+def _together(rank: int, port: int, script: str, job: str, settings: bytes) -> None:
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": rank, "LOCAL_RANK": rank}
     environment = {**place, "WORLD_SIZE": 2, "ACCELERATE_USE_CPU": "true"}
     os.environ |= {name: str(value) for name, value in environment.items()}
-    as_module(script).train(pickle.loads(settings))
+    getattr(as_module(script), job)(pickle.loads(settings))
     assert Accelerator().num_processes == 2
 
 
