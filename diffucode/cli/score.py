@@ -113,11 +113,11 @@ def _tables(found: Scored) -> list[Table]:
         shown.add_column(f"pass@{k}, %", justify="right")
     shown.add_column("solved", justify="right")
     shown.add_column("no verdict", justify="right")
-    shown.add_column("CPU s", justify="right")
+    shown.add_column("seconds", justify="right")
     for scorer, halves in found.figures.items():
         for half, one in halves.items():
             cells = [_cell(one.passed[k]) for k in ks]
-            took = f"{found.cost[scorer].cpu_seconds:.0f}" if half == "base" else ""
+            took = f"{found.seconds[scorer]:.0f}" if half == "base" else ""
             shown.add_row(scorer, half, *cells, str(one.solved), str(one.unknown), took)
     if not found.apart:
         return [shown]

@@ -9,13 +9,12 @@ one is what a published figure is compared with, its defects included.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from diffucode.errors import TaskError
 from diffucode.execution.checks import Report
@@ -121,15 +120,6 @@ def figures(
     return Figures(passed, sum(any(values) for values in of.values()), unknown)
 
 
-class Cost(NamedTuple):
-    """What a scorer took, references that were not known yet included."""
-
-    seconds: float
-    """Wall clock."""
-    cpu_seconds: float
-    """Of all its processes, user and system."""
-
-
 @dataclass(frozen=True)
 class Scored:
     """All that ``diffucode score`` says."""
@@ -144,8 +134,8 @@ class Scored:
     """Samples that the scorers judge differently: ours, EvalPlus'."""
     isolation: dict[str, str]
     """What each scorer ran generated code under."""
-    cost: dict[str, Cost]
-    """Of each scorer."""
+    seconds: dict[str, float]
+    """Wall clock of each scorer, references that were not known yet included."""
 
     def to_json(self) -> dict[str, Any]:
         """``base`` and ``plus`` of the first scorer stand at the top."""
@@ -160,7 +150,7 @@ class Scored:
             **next(iter(named.values())),
             "scorers": named,
             "isolation": self.isolation,
-            "cost": {scorer: one._asdict() for scorer, one in self.cost.items()},
+            "seconds": self.seconds,
             "disagreements": [
                 {"strict": ours.to_json(), "evalplus": theirs.to_json()}
                 for ours, theirs in self.apart
@@ -198,16 +188,16 @@ def scored(
         )
     verdicts: dict[str, list[Verdict]] = {}
     under: dict[str, str] = {}
-    cost: dict[str, Cost] = {}
+    seconds: dict[str, float] = {}
     if scorer != "evalplus":
-        with _timed(cost, "strict"), Sandbox(tier="strongest") as sandbox:
+        with _timed(seconds, "strict"), Sandbox(tier="strongest") as sandbox:
             under["strict"] = sandbox.tier
             answers = cache / "answers"
             verdicts["strict"] = strict(sandbox, benchmark, programs, answers, progress)
     if scorer != "strict":
         under["evalplus"] = isolation()
         progress("EvalPlus' evaluator", 0, 1)
-        with _timed(cost, "evalplus"):
+        with _timed(seconds, "evalplus"):
             rows = [row for row in benchmark.rows() if row["task_id"] in programs]
             family = family_of(rows[0]["task_id"])
             verdicts["evalplus"] = official(
@@ -230,19 +220,15 @@ def scored(
         },
         apart=disagreements(*verdicts.values()) if len(verdicts) == 2 else [],
         isolation=under,
-        cost=cost,
+        seconds=seconds,
     )
 
 
 @contextmanager
-def _timed(cost: dict[str, Cost], scorer: str) -> Iterator[None]:
-    def now() -> tuple[float, float]:
-        return time.perf_counter(), sum(os.times()[:4])  # its children's, once they have ended, too
-
-    wall, cpu = now()
+def _timed(seconds: dict[str, float], scorer: str) -> Iterator[None]:
+    start = time.perf_counter()
     yield
-    after = now()
-    cost[scorer] = Cost(after[0] - wall, after[1] - cpu)
+    seconds[scorer] = time.perf_counter() - start
 
 
 def disagreements(
