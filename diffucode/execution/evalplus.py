@@ -24,6 +24,7 @@ import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,7 +75,7 @@ class PlusProblem:
         """Prompt and reference: a module that defines the entry point."""
         return self.prompt + self.reference
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Of the reference and every input: the name under which its answers are kept."""
         content = encode((_VERSION, self.program, self.entry_point, self.base, self.plus), _FILE)

@@ -27,6 +27,8 @@ class Run:
     printed: dict[str, bytearray] = field(
         default_factory=lambda: {"output": bytearray(), "errors": bytearray()}
     )
+    counted_at: float | None = None
+    """When its threads were counted last."""
     ended_at: float | None = None
     """When the worker was told to kill it."""
     lost: bool = False

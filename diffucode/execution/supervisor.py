@@ -219,8 +219,10 @@ class Supervisor:
             return None
         if now > attempt.deadline:
             self._take(seat, run, attempt.fail("timeout", None, now), now)
-        elif now > attempt.began + WATCH_SECONDS and cell.threads() > limits.processes:
-            self._take(seat, run, attempt.fail("died", "too many threads", now), now)
+        elif now > (run.counted_at or attempt.began) + WATCH_SECONDS:
+            run.counted_at = now
+            if cell.threads() > limits.processes:
+                self._take(seat, run, attempt.fail("died", "too many threads", now), now)
         return None
 
     def _end(self, seat: Seat, run: Run) -> None:

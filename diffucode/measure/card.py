@@ -174,7 +174,9 @@ def _forks(models: Sequence[Figures]) -> str:
                 f"{forks['fork_mean']:.3g} / {forks['other_mean']:.3g}",
                 str(forks["forks"]),
             ]
-        timed = f"{cost['seconds']:.3f}, {cost['apart']:.3f} ({cost['batch']} rows)" if cost else "-"
+        timed = (
+            f"{cost['seconds']:.3f}, {cost['apart']:.3f} ({cost['batch']} rows)" if cost else "-"
+        )
         rows.append([f"`{model['name']}`", *entropy, timed])
     head = ["model", "at forks, median nats", "other tokens, median", "ratio", "means", "forks"]
     head.append("core-s a sample, in groups and apart")

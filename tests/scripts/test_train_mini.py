@@ -90,7 +90,7 @@ def test_every_part_of_a_measurement_runs_once(
     assert all(row["scored"] == row["asked"] == 2 for row in mini["greedy"])
     assert mini["samples"][0]["samples"] == 4
     assert mini["groups"]["samples"] == 3
-    assert 0 < mini["cost"]["seconds"] and 0 < mini["cost"]["apart"]
+    assert mini["cost"]["seconds"] > 0 < mini["cost"]["apart"]
 
     def again(*_: Any, **how: Any) -> None:
         raise AssertionError("measured already")
