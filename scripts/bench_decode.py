@@ -20,6 +20,9 @@ a small body is nothing but those, so there are several cases:
 - ``Qwen vocabulary``: V = 151,936 on a small body, with peaked logits (the usual case) and with flat
   ones (top-p needs most of the vocabulary).
 
+*Groups* are the samples of a prompt, as reinforcement learning and pass@k draw them: in one batch, where
+samples that still agree are read as one row, against the same samples in batches of different prompts.
+
 "Same law" is our loop under the published loop's own rules (its grid, and an order that looks at the
 tempered and truncated distribution); "ours" is the native plan.
 """
@@ -43,14 +46,16 @@ from rich.table import Table
 from torch import Tensor
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from diffucode.decoding.engine import decode
+from diffucode.decoding.engine import Engine, decode, run
 from diffucode.decoding.order import Entropy
 from diffucode.decoding.plan import Request, SamplingPlan, dream_plan
+from diffucode.decoding.schedule import Quota
 from diffucode.errors import ModelNotFound
 from diffucode.models.load import load
 from diffucode.models.transformer import TransformerDenoiser
 from diffucode.sampling.temperature import Constant
 from diffucode.sampling.truncation import Truncation
+from diffucode.tasks import minicode
 
 TEMPERATURE, TOP_P = 0.3, 0.95
 HEAD_SHARE = 0.08
@@ -72,11 +77,38 @@ class Sizes:
     small_layers: int = 4
     hidden: int = 128
     layers: int = 2
+    prompts: int = 96
+    samples: int = 8
+    temperatures: tuple[float, ...] = (0.3, 0.7, 1.0)
 
 
 FULL = Sizes(small_repeats=7, small_canvas=64, repeats=7, canvas=32, flat_canvas=32)
-QUICK = Sizes(small_repeats=3, small_canvas=32, repeats=1, canvas=32, flat_canvas=8)
-SHRUNK = Sizes(1, 6, 1, 6, 6, 2_000, prompt=8, small_hidden=32, small_layers=1, hidden=32, layers=1)
+QUICK = Sizes(
+    small_repeats=3,
+    small_canvas=32,
+    repeats=1,
+    canvas=32,
+    flat_canvas=8,
+    prompts=16,
+    samples=4,
+    temperatures=(0.7,),
+)
+SHRUNK = Sizes(
+    small_repeats=1,
+    small_canvas=6,
+    repeats=1,
+    canvas=6,
+    flat_canvas=6,
+    vocab=2_000,
+    prompt=8,
+    small_hidden=32,
+    small_layers=1,
+    hidden=32,
+    layers=1,
+    prompts=2,
+    samples=3,
+    temperatures=(0.7,),
+)
 
 
 # --- what is measured --------------------------------------------------------------------------
@@ -339,7 +371,7 @@ def retirement(rows: int = 8, canvas: int = 24) -> Retirement:
     denoiser = random_denoiser(64, 64, 2, sharpness=1.0, terminators=tuple(range(8)))
     prompts = [prompt_of(denoiser, 4 + i) for i in range(rows)]
 
-    def run(plan: SamplingPlan) -> tuple[list[Any], int, int]:
+    def ended(plan: SamplingPlan) -> tuple[list[Any], int, int]:
         calls, read = denoiser.calls, denoiser.rows_read
         requests = [
             Request.completion(str(i), prompt, canvas, plan) for i, prompt in enumerate(prompts)
@@ -347,8 +379,8 @@ def retirement(rows: int = 8, canvas: int = 24) -> Retirement:
         done = decode(denoiser, requests, capacity=rows)
         return done, denoiser.calls - calls, denoiser.rows_read - read
 
-    full, full_calls, _ = run(NATIVE)
-    retired, calls, read = run(replace(NATIVE, retire=True))
+    full, full_calls, _ = ended(NATIVE)
+    retired, calls, read = ended(replace(NATIVE, retire=True))
     predicted, same = [], True
     for whole, part in zip(full, retired, strict=True):
         start = whole.trace.start
@@ -368,6 +400,55 @@ def retirement(rows: int = 8, canvas: int = 24) -> Retirement:
     return Retirement(rows * canvas, sum(predicted), exact)
 
 
+@dataclass(frozen=True)
+class Groups:
+    """The same samples, drawn with those of their prompt in a batch (together) or with others' (apart)."""
+
+    samples: int
+    temperature: float
+    cpu: dict[str, float]
+    """Seconds a sample."""
+    read: dict[str, int]
+    """Rows through the body."""
+    same: bool
+    """Whether tokens and the steps they were written in are."""
+
+    @property
+    def ratio(self) -> float:
+        return self.cpu["apart"] / self.cpu["together"]
+
+
+def groups(prompts: int, samples: int, temperature: float) -> Groups | None:
+    """On the bundled model and its own problems; None where it is not bundled."""
+    try:
+        loaded = load("mini")
+    except ModelNotFound:
+        return None
+    plan = SamplingPlan(Constant(temperature), schedule=Quota(32))
+    texts = [problem.prompt for problem in minicode.problems("rl", 0, prompts)]
+    ids = [loaded.tokenizer(text, add_special_tokens=False).input_ids for text in texts]
+    together = [
+        replace(Request.completion(str(i), prompt, 64, plan), sample=n)
+        for i, prompt in enumerate(ids)
+        for n in range(samples)
+    ]
+    cpu, read, written = {}, {}, {}
+    for way, requests in (
+        ("together", together),
+        ("apart", sorted(together, key=lambda request: request.sample)),
+    ):
+        start = time.process_time()
+        steps = list(run(Engine(loaded.denoiser, capacity=prompts), requests))
+        cpu[way] = (time.process_time() - start) / len(requests)
+        read[way] = sum(step.read for step in steps)
+        done = [one for step in steps for one in step.finished]
+        written[way] = {
+            (one.request.id, one.request.sample, one.tokens.tobytes(), one.trace.step.tobytes())
+            for one in done
+        }
+    return Groups(samples, temperature, cpu, read, written["together"] == written["apart"])
+
+
 # --- the report --------------------------------------------------------------------------------
 
 
@@ -381,6 +462,7 @@ class Report:
     flat: Case
     identical: bool
     retirement: Retirement
+    groups: list[Groups]
 
     @property
     def rows_exact(self) -> bool:
@@ -413,6 +495,8 @@ class Report:
             "retirement_step_ratio": round(
                 self.retirement.full_steps / self.retirement.retired_steps, 3
             ),
+            "groups_ratio": {g.temperature: round(g.ratio, 3) for g in self.groups},
+            "groups_same": all(g.same for g in self.groups),
             "threads": self.threads,
             "repeats": self.sizes.repeats,
             "torch": torch.__version__,
@@ -449,6 +533,15 @@ class Report:
         lines.append(
             ("steps of all rows", f"{r.full_steps}", f"{r.retired_steps}", ratio, "", exact)
         )
+        for g in self.groups:
+            together, apart = (f"{g.cpu[way]:.4f} s" for way in ("together", "apart"))
+            read = [f"{g.read[way]:,}" for way in ("apart", "together")]
+            lines += [
+                (f"groups of {g.samples}, T {g.temperature}: apart, together", *[""] * 5),
+                ("CPU a sample", apart, together, f"{g.ratio:.2f}", "", ""),
+                ("rows read", *read, f"{g.read['apart'] / g.read['together']:.2f}", "", ""),
+                ("tokens and steps", "", "", "same" if g.same else "DIFFERENT", "", "same"),
+            ]
         identical = "identical" if self.identical else "DIFFERENT"
         lines.append(("tokens at T = 0", "", "", "", identical, "identical"))
         return lines
@@ -487,6 +580,7 @@ def measure(sizes: Sizes, threads: int) -> Report:
         cases["flat"],
         identical,
         retirement(),
+        [g for t in sizes.temperatures if (g := groups(sizes.prompts, sizes.samples, t))],
     )
 
 

@@ -23,4 +23,5 @@ def test_one_line_of_json(tmp_path):
     assert result["rows_exact"] is True
     assert result["head_predicted"] == 4.0  # 6 steps of 14 rows against 6 + 5 + ... + 1
     assert result["retirement_step_ratio"] > 1
+    assert list(result["groups_ratio"]) == ["0.7"] and result["groups_same"] is True
     assert table.read_text().startswith("|  | published | ours |")
