@@ -186,15 +186,39 @@ class TransformerDenoiser(nn.Module):
             )
         one, many = np.flatnonzero(new_B == 1), np.flatnonzero(new_B > 1)
         if not len(one) or not len(many):
-            return self._extend(tokens_BL, ask.col, new_B, cache)
+            return self._begin(tokens_BL, ask.col, new_B, cache)
         caches = [cache.take(one), cache.take(many)]
         hidden = [
-            self._extend(tokens_BL[_index(rows, tokens_BL)], ask.col[rows], new_B[rows], part)
+            self._begin(tokens_BL[_index(rows, tokens_BL)], ask.col[rows], new_B[rows], part)
             for rows, part in zip((one, many), caches, strict=True)
         ]
         back = np.argsort(np.concatenate([one, many]))
         cache.become(caches[0].cat(caches[1]).take(back))
         return torch.cat(hidden)[_index(back, tokens_BL)]
+
+    def _begin(
+        self, tokens_BL: Tensor, asked_B: np.ndarray, new_B: np.ndarray, cache: KVCache
+    ) -> Tensor:
+        """``_extend``, but rows that begin and begin alike, as samples of a prompt do, are fed as one."""
+        if cache.read_B.any():
+            return self._extend(tokens_BL, asked_B, new_B, cache)
+        fed_BQ = tokens_BL[:, : int(new_B.max())].cpu().numpy()
+        first: dict[bytes, int] = {}
+        kept: list[int] = []
+        place_B = np.zeros(len(new_B), dtype=np.int64)
+        for b, new in enumerate(new_B):
+            place_B[b] = first.setdefault(fed_BQ[b, :new].tobytes(), len(kept))
+            if place_B[b] == len(kept):
+                kept.append(b)
+        if len(kept) == len(new_B):
+            return self._extend(tokens_BL, asked_B, new_B, cache)
+        rows = np.array(kept)
+        once = KVCache.empty(len(rows))
+        hidden_Ud = self._extend(
+            tokens_BL[_index(rows, tokens_BL)], asked_B[rows], new_B[rows], once
+        )
+        cache.become(once.take(place_B))
+        return hidden_Ud[_index(place_B, tokens_BL)]
 
     def _extend(
         self, tokens_BL: Tensor, asked_B: np.ndarray, new_B: np.ndarray, cache: KVCache

@@ -198,6 +198,39 @@ def test_rows_join_and_leave_a_cache() -> None:
     assert_cache_is_exact(model, both, cache)
 
 
+@pytest.mark.parametrize("shift", [True, False])
+def test_rows_that_begin_alike_are_fed_as_one(shift: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples of a prompt, also where one joins whose neighbours are under way; then each goes its way."""
+    model = tiny_transformer(V, causal=True, shift=shift)
+    fed, body = [], model._body
+
+    def counted(**inputs: torch.Tensor) -> torch.Tensor:
+        fed.append(tuple(inputs["input_ids"].shape))
+        return body(**inputs)
+
+    rows = [
+        [1, 2, 3, -1, -1, -1],
+        [4, 5, -1, -1, -1, -1],
+        [1, 2, 3, -1, -1, -1],
+        [1, 2, -1, -1, -1],
+    ]
+    canvas, cache = canvas_of(rows, fill=MASK), model.empty_cache(4)
+    ask, expected = first_open(canvas), logits(model, canvas, first_open(canvas))
+    monkeypatch.setattr(model, "_body", counted)
+    with torch.no_grad():
+        found = model(canvas, ask, keep, cache=cache)["logits"]
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    assert fed == [(3, 3 if shift else 4)]
+    monkeypatch.undo()
+    where = canvas.open_BL & (canvas.open_BL.cumsum(1) == 1)
+    canvas = canvas.commit(torch.arange(5, 9)[:, None].expand_as(canvas.tokens_BL), where)
+    assert cache is not None
+    fresh = canvas_of([[1, 2, 3, -1, -1], [1, 2, 3, -1, -1]], fill=MASK)
+    canvas, cache = canvas.cat(fresh, fill=MASK), cache.cat(model.empty_cache(2))
+    assert_cache_is_exact(model, canvas, cache)
+    assert_cache_is_exact(model, commit(canvas, 9), cache)
+
+
 def test_a_cache_forgets_what_only_departed_rows_had_read() -> None:
     model = tiny_transformer(V, causal=True)
     canvas = canvas_of([[1, 2, 3, -1, -1, -1], [4] * 9 + [-1, -1]], fill=MASK)
