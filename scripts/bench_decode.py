@@ -77,7 +77,7 @@ class Sizes:
     small_layers: int = 4
     hidden: int = 128
     layers: int = 2
-    prompts: int = 96
+    prompts: int = 48
     samples: int = 8
     temperatures: tuple[float, ...] = (0.3, 0.7, 1.0)
 

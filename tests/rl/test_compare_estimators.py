@@ -154,6 +154,19 @@ def laws(name: str, n: int, trace: Trace) -> list[Law]:
                 for s in sets(n, k)
             ]
         ]
+    if name in ("decoupled paper", "decoupled normalised"):
+        paper, draws = name == "decoupled paper", list(timed(n, 0.2, 0.8))
+        return [
+            [(1.0, [(every, 0.5)])],
+            [(p, [(s, 0.5 / t if paper else 0.5)]) for p, t, s in draws],
+            [(p, [(rest(n, s), 0.5 / (1 - t) if paper else 0.5)]) for p, t, s in draws],
+        ]
+    if name == "decoupled unbiased":
+        if n == 1:
+            return [[(1.0, [(every, 1.0)])]]
+        odds = 1 / (n - 1)
+        one = [law for k in range(1, n) for law in of_size(n, k, odds, (n - 1) / (2 * k))]
+        return [[(1.0, [(every, 1 / n)])], one, one]
     if name == "espo":
         return [
             [
@@ -316,8 +329,9 @@ def test_only_what_is_biased_is_called_so(enumerable: tuple[Comparison, list[Tru
     """The unbiased ones with odds of 1 in 20 for one of them after a change of the noise."""
     found, _ = enumerable
     biased = {one.name for one in found.rows if one.biased}
-    assert {"full", "coupled paper"} <= biased
-    assert not biased & {"count", "stratified(4)", "coupled unbiased", "espo"}
+    assert {"full", "coupled paper", "decoupled paper"} <= biased
+    unbiased = {"count", "stratified(4)", "coupled unbiased", "decoupled unbiased", "espo"}
+    assert not biased & unbiased
     assert "sandwich normalised" in biased and row(found, "sandwich normalised").bias.value > 0
 
 
