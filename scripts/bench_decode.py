@@ -49,8 +49,9 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from diffucode.decoding.engine import Engine, decode, run
 from diffucode.decoding.order import Entropy
 from diffucode.decoding.plan import Request, SamplingPlan, dream_plan
-from diffucode.decoding.schedule import Quota
 from diffucode.errors import ModelNotFound
+from diffucode.generate.prompted import Prompt, prepare
+from diffucode.generate.settings import GenerateConfig
 from diffucode.models.load import load
 from diffucode.models.transformer import TransformerDenoiser
 from diffucode.sampling.temperature import Constant
@@ -424,14 +425,9 @@ def groups(prompts: int, samples: int, temperature: float) -> Groups | None:
         loaded = load("mini")
     except ModelNotFound:
         return None
-    plan = SamplingPlan(Constant(temperature), schedule=Quota(32))
-    texts = [problem.prompt for problem in minicode.problems("rl", 0, prompts)]
-    ids = [loaded.tokenizer(text, add_special_tokens=False).input_ids for text in texts]
-    together = [
-        replace(Request.completion(str(i), prompt, 64, plan), sample=n)
-        for i, prompt in enumerate(ids)
-        for n in range(samples)
-    ]
+    config = GenerateConfig(samples=samples, temperature=temperature, schedule="quota", steps=32)
+    texts = [Prompt(one.id, one.prompt) for one in minicode.problems("rl", 0, prompts)]
+    together = [job.request for job in prepare(loaded, texts, config).jobs()]
     cpu, read, written = {}, {}, {}
     for way, requests in (
         ("together", together),
