@@ -13,7 +13,6 @@ Compare McCandlish et al. 2018 (arXiv 1812.06162), whose noise scale is batch si
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from itertools import combinations
 from typing import NamedTuple
 
@@ -37,10 +36,10 @@ class Agreement(NamedTuple):
     """Each coordinate divided by its root mean square over the batches, as Adam does."""
     sign: Estimate
 
-    def batches(self, estimate: Estimate) -> float:
-        """Batches whose sum has cosine 0.7 with the expected gradient; infinite where rho is not above 0."""
-        rho = estimate.value
-        return max(1.0, (1 - rho) / rho) if rho > 0 else math.inf
+
+def batches_needed(cosine: Estimate) -> float:
+    """Batches whose sum has cosine 0.7 with the expected gradient; infinite where two do not agree."""
+    return max(1.0, (1 - cosine.value) / cosine.value) if cosine.value > 0 else math.inf
 
 
 def agreement(gradient_KP: Tensor) -> Agreement:
@@ -65,5 +64,4 @@ def _mean_cosine(gradient_KP: Tensor) -> Estimate:
     def mean(kept: NDArray[np.intp]) -> float:
         return float(np.mean([cosine_KK[a, b] for a, b in combinations(kept, 2)]))
 
-    statistic: Callable[[NDArray[np.intp]], float] = mean
-    return jackknife(statistic, len(gradient_KP))
+    return jackknife(mean, len(gradient_KP))

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from diffucode.rl.gradient_noise import agreement
+from diffucode.rl.gradient_noise import agreement, batches_needed
 
 
 def drawn(
@@ -30,7 +30,7 @@ def test_the_mean_cosine_is_the_share_of_signal(signal: float) -> None:
     cosine = torch.nn.functional.cosine_similarity(gradients.sum(0), expected, dim=0)
     rho, many = found.raw.value, len(gradients)
     assert float(cosine) == pytest.approx(math.sqrt(many * rho / (1 + (many - 1) * rho)), abs=0.02)
-    needed = found.batches(found.raw)
+    needed = batches_needed(found.raw)
     assert needed == pytest.approx((1 - rho) / rho)
     half = agreement(gradients[:6])
     assert half.raw.high - half.raw.low > found.raw.high - found.raw.low
@@ -39,10 +39,7 @@ def test_the_mean_cosine_is_the_share_of_signal(signal: float) -> None:
 def test_noise_agrees_with_nothing() -> None:
     found = agreement(drawn(12, 20_000, 0.0)[0])
     assert found.raw.low < 0 < found.raw.high
-    assert (
-        found._replace(raw=found.raw._replace(value=-0.1)).batches(found.raw._replace(value=-0.1))
-        == math.inf
-    )
+    assert batches_needed(found.raw._replace(value=-0.1)) == math.inf
 
 
 def test_adam_listens_to_quiet_coordinates() -> None:
