@@ -12,13 +12,29 @@ autoregressive canvas has no mask at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from diffucode.errors import CanvasError
+
+
+def once_each(contents: Iterable[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """Where each content stands first, ``[U]``, and for every one given which of these it is, ``[B]``.
+
+    For who holds rows on the host; ``Canvas.distinct`` does the same on the device.
+    """
+    first: dict[bytes, int] = {}
+    kept: list[int] = []
+    place: list[int] = []
+    for b, content in enumerate(contents):
+        place.append(first.setdefault(content, len(kept)))
+        if place[-1] == len(kept):
+            kept.append(b)
+    return np.array(kept, dtype=np.int64), np.array(place, dtype=np.int64)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from diffucode.decoding import autoregressive
-from diffucode.decoding.canvas import Canvas
+from diffucode.decoding.canvas import Canvas, once_each
 from diffucode.decoding.diffusion import Asked
 from diffucode.decoding.forward import Outcome, forward, spans_of
 from diffucode.decoding.order import BlockWise, LeftToRight
@@ -406,21 +406,16 @@ class Engine:
 
     def _read_once(self, canvas: Canvas, ask: Positions) -> tuple[Canvas, Positions]:
         """The rows that the model has to read, each content once, and where in them the asked ones are."""
-        first: dict[bytes, int] = {}
-        kept: list[int] = []
-        place = np.zeros(len(self._rows), dtype=np.int64)
-        for b in np.unique(ask.row):
-            row = self._rows[b]
-            content = row.trace.token.tobytes() + row.open.tobytes()
-            place[b] = first.setdefault(content, len(kept))
-            if place[b] == len(kept):
-                kept.append(b)
+        asked, index = np.unique(ask.row, return_inverse=True)
+        rows = [self._rows[b] for b in asked]
+        first, place = once_each(row.trace.token.tobytes() + row.open.tobytes() for row in rows)
+        kept = asked[first]
         if len(kept) == len(self._rows):
             return canvas, ask
         assert ask.lengths is not None
         return (
-            canvas.take(self._upload(np.array(kept))),
-            Positions.of(place[ask.row], ask.col, canvas.device, ask.lengths[kept]),
+            canvas.take(self._upload(kept)),
+            Positions.of(place[index], ask.col, canvas.device, ask.lengths[kept]),
         )
 
     def _asked(self, turn: _Turn, canvas: Canvas, ask: Positions, span: slice, late: bool) -> Asked:

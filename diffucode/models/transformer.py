@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from diffucode.decoding.canvas import Canvas
+from diffucode.decoding.canvas import Canvas, once_each
 from diffucode.errors import CanvasError
 from diffucode.models.attention import Attention
 from diffucode.models.cache import KVCache
@@ -199,20 +199,15 @@ class TransformerDenoiser(nn.Module):
     def _begin(
         self, tokens_BL: Tensor, asked_B: np.ndarray, new_B: np.ndarray, cache: KVCache
     ) -> Tensor:
-        """``_extend``, but rows that begin and begin alike, as samples of a prompt do, are fed as one."""
+        """``_extend``, but rows that have read nothing and begin alike are fed as one."""
         if cache.read_B.any():
             return self._extend(tokens_BL, asked_B, new_B, cache)
         fed_BQ = tokens_BL[:, : int(new_B.max())].cpu().numpy()
-        first: dict[bytes, int] = {}
-        kept: list[int] = []
-        place_B = np.zeros(len(new_B), dtype=np.int64)
-        for b, new in enumerate(new_B):
-            place_B[b] = first.setdefault(fed_BQ[b, :new].tobytes(), len(kept))
-            if place_B[b] == len(kept):
-                kept.append(b)
-        if len(kept) == len(new_B):
+        rows, place_B = once_each(
+            fed_Q[:new].tobytes() for fed_Q, new in zip(fed_BQ, new_B, strict=True)
+        )
+        if len(rows) == len(new_B):
             return self._extend(tokens_BL, asked_B, new_B, cache)
-        rows = np.array(kept)
         once = KVCache.empty(len(rows))
         hidden_Ud = self._extend(
             tokens_BL[_index(rows, tokens_BL)], asked_B[rows], new_B[rows], once
